@@ -1,0 +1,35 @@
+"""Every error that a user can cause, with the exit code that it ends in.
+
+CnntrainError
+├── ConfigError      2    the command line or a YAML file
+├── DataError        3    images, labels, splits, weights, run folders that can't be read
+└── TrainingError    4    training itself: a loss that is not a number, no memory left
+"""
+
+
+class CnntrainError(Exception):
+    """A mistake that the user can mend: shown as a message, never as a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(CnntrainError):
+    """What was asked for makes no sense; `problems` holds one text for each thing that is wrong."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: str):
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DataError(CnntrainError):
+    """Images, labels, weights or a run folder are missing or can't be read."""
+
+    exit_code = 3
+
+
+class TrainingError(CnntrainError):
+    """Training can't go on."""
+
+    exit_code = 4

@@ -1,0 +1,241 @@
+"""Typed settings: YAML values become frozen dataclasses, and everything that is wrong is said at once.
+
+A field's annotation is its check. `Annotated[float, Between(0, 1)]` is a number from 0 to 1;
+`Literal["a", "b"]` is one of two words. What concerns several fields is checked in the dataclass's own
+`__post_init__`, which raises ValueError.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number's closed range; None is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.high is None:
+            return f"at least {self.low}"
+        return f"from {self.low} to {self.high}"
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies inside."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+@dataclass(frozen=True)
+class Above:
+    """A number greater than `low`."""
+
+    low: float
+
+    def __str__(self) -> str:
+        return f"greater than {self.low}"
+
+    def holds(self, value: float) -> bool:
+        """Whether the value is greater."""
+        return value > self.low
+
+
+Count = Annotated[int, Between(1)]
+WholeNumber = Annotated[int, Between(0)]
+NonNegative = Annotated[float, Between(0)]
+Positive = Annotated[float, Above(0)]
+Fraction = Annotated[float, Between(0, 1)]
+
+
+class Mismatch(Exception):
+    """A value does not fit its annotation; the text says what was expected."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name that a mistyped one most likely means."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(what: str, name: str, names: Iterable[str]) -> str:
+    """The text for a name that does not exist, with the nearest one or else with all of them."""
+    valid = sorted(names)
+    guess = nearest(name, valid)
+    hint = f"did you mean {guess}?" if guess else f"valid: {', '.join(valid) or 'none'}"
+    return f"{what}: {hint}"
+
+
+def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None, list[str]]:
+    """Builds `cls` from a mapping that a YAML file gave.
+
+    Returns the dataclass, or None, and a text for each problem. `key` is the mapping's full key.
+    """
+    if not isinstance(values, Mapping):
+        return None, [f"{key}: expected a mapping of keys; received {values!r}"]
+    annotations = fields_of(cls)
+    problems = [
+        unknown(f"{join(key, name)}: no such key", join(key, str(name)), (join(key, known) for known in annotations))
+        for name in values
+        if name not in annotations
+    ]
+    converted: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        if name in values:
+            value, found = convert(annotation, values[name], join(key, name))
+            problems += found
+            converted[name] = value
+        elif not has_default(cls, name):
+            problems.append(f"{join(key, name)}: is missing; expected {describe(annotation)}")
+    if problems:
+        return None, problems
+    try:
+        return cls(**converted), []
+    except ValueError as error:
+        return None, [f"{key}: {line}" if key else line for line in str(error).splitlines()]
+
+
+def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
+    """The value as its annotation wants it, and the problems found on the way."""
+    if dataclasses.is_dataclass(annotation):
+        return read(typing.cast(type, annotation), value, key)
+    if typing.get_origin(annotation) is Mapping:
+        return convert_mapping(annotation, value, key)
+    try:
+        return convert_plain(annotation, value), []
+    except Mismatch:
+        hint = ""
+        if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
+            guess = nearest(value, map(str, typing.get_args(annotation)))
+            hint = f"; did you mean {guess}?" if guess else ""
+        return None, [f"{key}: expected {describe(annotation)}; received {value!r}{hint}"]
+
+
+def convert_mapping(annotation: Any, value: object, key: str) -> tuple[dict[str, Any], list[str]]:
+    """A mapping from names to values of one kind."""
+    if not isinstance(value, Mapping):
+        return {}, [f"{key}: expected a mapping of names; received {value!r}"]
+    problems: list[str] = []
+    converted = {}
+    for name, item in value.items():
+        converted[str(name)], found = convert(typing.get_args(annotation)[1], item, join(key, str(name)))
+        problems += found
+    return converted, problems
+
+
+def convert_plain(annotation: Any, value: object) -> Any:
+    """A scalar, a tuple, or one of several; raises Mismatch."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        converted = convert_plain(arguments[0], value)
+        if not all(check.holds(converted) for check in arguments[1:]):
+            raise Mismatch
+        return converted
+    if origin in (types.UnionType, typing.Union):
+        return first_match(arguments, value)
+    if origin is typing.Literal:
+        if any(value == choice and type(value) is type(choice) for choice in arguments):
+            return value
+        raise Mismatch
+    if origin is tuple:
+        return convert_tuple(arguments, value)
+    return convert_scalar(annotation, value)
+
+
+def first_match(annotations: tuple[Any, ...], value: object) -> Any:
+    """The value as the first annotation that takes it."""
+    for annotation in annotations:
+        try:
+            return convert_plain(annotation, value)
+        except Mismatch:
+            continue
+    raise Mismatch
+
+
+def convert_tuple(annotations: tuple[Any, ...], value: object) -> tuple[Any, ...]:
+    """A list from YAML as a tuple of the wanted kinds."""
+    if not isinstance(value, list | tuple):
+        raise Mismatch
+    if len(annotations) == 2 and annotations[1] is Ellipsis:
+        annotations = (annotations[0],) * len(value)
+    if len(value) != len(annotations):
+        raise Mismatch
+    return tuple(convert_plain(annotation, item) for annotation, item in zip(annotations, value, strict=True))
+
+
+def convert_scalar(annotation: Any, value: object) -> Any:
+    """A number, text, path, truth value or None."""
+    if annotation in (None, type(None)):
+        if value is None:
+            return None
+    elif annotation is bool or annotation is dict:
+        if isinstance(value, annotation):
+            return value
+    elif annotation is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif annotation is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    elif annotation in (str, Path):
+        if isinstance(value, str | int | float | Path) and not isinstance(value, bool):
+            return annotation(value)
+    else:
+        raise TypeError(f"no conversion for a field of type {annotation!r}")
+    raise Mismatch
+
+
+def describe(annotation: Any) -> str:
+    """What an annotation takes, in words."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return " ".join([describe(arguments[0]), *map(str, arguments[1:])])
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(describe(argument) for argument in arguments)
+    if origin is typing.Literal:
+        return " or ".join(str(argument) for argument in arguments)
+    if origin is tuple:
+        inside = [describe(argument) for argument in arguments if argument is not Ellipsis]
+        return f"a list of {' and '.join(dict.fromkeys(inside))}"
+    if origin is Mapping or dataclasses.is_dataclass(annotation):
+        return "a mapping"
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+    return "null" if annotation in (None, type(None)) else names[annotation]
+
+
+@functools.cache
+def fields_of(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, by name and in order."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+def has_default(cls: type, name: str) -> bool:
+    """Whether a field may be left out."""
+    field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def join(key: str, name: object) -> str:
+    """The full key of a name inside a group."""
+    return f"{key}.{name}" if key else str(name)
+
+
+def to_mapping(settings: object) -> Any:
+    """A settings dataclass as plain values that YAML and JSON can hold."""
+    if dataclasses.is_dataclass(settings):
+        return {field.name: to_mapping(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+    if isinstance(settings, Mapping):
+        return {name: to_mapping(value) for name, value in settings.items()}
+    if isinstance(settings, tuple | list):
+        return [to_mapping(value) for value in settings]
+    return str(settings) if isinstance(settings, Path) else settings
