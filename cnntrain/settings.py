@@ -148,6 +148,11 @@ def convert_plain(annotation: Any, value: object) -> Any:
         raise Mismatch
     if origin is tuple:
         return convert_tuple(arguments, value)
+    if origin is Mapping:
+        converted, problems = convert_mapping(annotation, value, "")
+        if problems:
+            raise Mismatch
+        return converted
     return convert_scalar(annotation, value)
 
 

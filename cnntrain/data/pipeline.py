@@ -1,0 +1,145 @@
+"""The one tf.data chain: from row numbers to preprocessed batches, the same for training and evaluation."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from cnntrain.data.augmentation import Augmentation
+from cnntrain.data.base import Examples
+from cnntrain.data.images import ArrayImages
+from cnntrain.data.operations import horizontal_flip, pad_and_crop, resize
+from cnntrain.data.preprocess import preprocess
+from cnntrain.data.randomness import image_keys
+
+BATCHES_AHEAD = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInput:
+    """What a network expects of an image: saved beside its weights, and used by all that feeds it."""
+
+    image_size: tuple[int, int]
+    channels: int
+    resize: str
+    antialias: bool
+    preprocess: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (*self.image_size, self.channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """In which order, and with which random changes, the examples come in one epoch.
+
+    Without `augmentation` they come as they are; without `shuffle`, in the table's order.
+    `first_batch` skips the batches before it without reading them.
+    """
+
+    seed: int = 0
+    epoch: int = 0
+    first_batch: int = 0
+    shuffle: bool = False
+    augmentation: Augmentation | None = None
+
+
+def batches(
+    examples: Examples,
+    network_input: NetworkInput,
+    *,
+    batch_size: int,
+    order: Order,
+    class_weights: np.ndarray | None = None,
+    parallel_calls: int | None = None,
+) -> tf.data.Dataset:
+    """Batches (images, targets, weights) of one epoch: every example exactly once, the last batch smaller.
+
+    images: float32 (batch, height, width, channels), preprocessed; targets: {"class": one-hot float32
+    (batch, classes)}; weights: {"class": float32 (batch,)} with `class_weights` (classes,), else {}.
+    """
+    parallel_calls = parallel_calls or os.cpu_count() or 1
+    stages = Stages(examples, network_input, order, class_weights)
+    steps = -(-len(examples) // batch_size)
+    dataset = tf.data.Dataset.range(order.first_batch, steps)
+    dataset = dataset.map(lambda step: stages.rows_of_batch(step, batch_size))
+    if stages.by_image:
+        dataset = dataset.unbatch()
+        dataset = dataset.map(stages.read, num_parallel_calls=parallel_calls)
+        dataset = dataset.batch(batch_size)
+        dataset = dataset.map(stages.finish, num_parallel_calls=parallel_calls)
+    else:
+        dataset = dataset.map(lambda rows: stages.finish(*stages.read(rows)), num_parallel_calls=parallel_calls)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
+    options.deterministic = True
+    return dataset.prefetch(BATCHES_AHEAD).with_options(options)
+
+
+class Stages:
+    """The steps of the chain, each a function of tensors; arrays of one size are read a batch at a time."""
+
+    def __init__(
+        self, examples: Examples, network_input: NetworkInput, order: Order, class_weights: np.ndarray | None
+    ):
+        self.images = examples.table.images
+        self.network_input = network_input
+        self.order = order
+        self.augmentation = order.augmentation or Augmentation()
+        self.by_image = not isinstance(self.images, ArrayImages) or self.augmentation.random_crop
+        self.class_count = len(examples.table.class_names)
+        self.rows = tf.constant(examples.rows, tf.int64)
+        self.labels = tf.constant(examples.table.labels)
+        self.ids = tf.constant(examples.table.ids)
+        self.class_weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+
+    def rows_of_batch(self, step: tf.Tensor, batch_size: int) -> tf.Tensor:
+        """int64 row numbers (batch,) of one batch."""
+        count = self.rows.shape[0]
+        positions = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, count))
+        if self.order.shuffle:
+            seed = tf.constant([self.order.seed, self.order.epoch], tf.int64)
+            positions = tf.random.experimental.index_shuffle(positions, seed=seed, max_index=count - 1)
+        return tf.gather(self.rows, positions)
+
+    def read(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The pixels of one row, or of several of an array, at the network's size and channels; and the rows."""
+        images = self.images.read(rows)
+        key = image_keys(self.order.seed, self.order.epoch, tf.gather(self.ids, rows))
+        images = resize(
+            images,
+            self.network_input.image_size,
+            policy=self.network_input.resize,
+            antialias=self.network_input.antialias,
+            key=key if self.augmentation.random_crop else None,
+        )
+        return with_channels(images, self.network_input.channels), rows
+
+    def finish(
+        self, images: tf.Tensor, rows: tf.Tensor
+    ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
+        """A batch augmented and preprocessed, with its targets and weights."""
+        keys = image_keys(self.order.seed, self.order.epoch, tf.gather(self.ids, rows))
+        if self.augmentation.horizontal_flip:
+            images = horizontal_flip(images, keys, self.augmentation.horizontal_flip)
+        if self.augmentation.pad_pixels:
+            images = pad_and_crop(images, keys, self.augmentation.pad_pixels)
+        labels = tf.gather(self.labels, rows)
+        weights = {}
+        if self.class_weights is not None:
+            weights["class"] = tf.gather(self.class_weights, labels)
+        targets = {"class": tf.one_hot(labels, self.class_count)}
+        return preprocess(images, self.network_input.preprocess), targets, weights
+
+
+def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
+    """Grey images as colour, or colour as grey (by luma), where the network wants it."""
+    if images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return tf.image.grayscale_to_rgb(images)
+    return tf.cast(tf.image.rgb_to_grayscale(images), images.dtype)
