@@ -68,7 +68,7 @@ def train(words: list[str]) -> int:
         return 0
     from cnntrain.config import parse
 
-    request = composition.read_request(words)
+    request = composition.read_request(words, verbs=list(VERBS))
     overrides, problems = composition.prepare(request)
     composition.check(request, overrides, problems, parse)
     command = shlex.join(["cnntrain", "train", *words])

@@ -64,7 +64,7 @@ class Request:
         return [*self.flags, *overrides]
 
 
-def read_request(words: list[str]) -> Request:
+def read_request(words: list[str], *, verbs: list[str]) -> Request:
     """Sorts words into overrides and Hydra's flags; raises ConfigError for a word that is neither."""
     request = Request()
     remaining = iter(words)
@@ -82,8 +82,7 @@ def read_request(words: list[str]) -> Request:
             request.overrides.append(word)
         else:
             raise ConfigError(
-                f"{word}: expected key=value, such as model=lenet5 or batch_size=64, or a verb as the first word"
-                f" (cnntrain --help lists them)"
+                unknown(f"{word}: expected key=value, such as batch_size=64, or a verb as first word", word, verbs)
             )
     return request
 

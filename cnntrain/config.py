@@ -1,5 +1,6 @@
 """The typed experiment, and how Hydra's configuration becomes one."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimizers import OPTIMIZERS, Optimizer
 from cnntrain.phases import Schedule
-from cnntrain.settings import Count, Fraction, NonNegative, WholeNumber, convert, fields_of, nearest, read, unknown
+from cnntrain.settings import Count, Fraction, NonNegative, WholeNumber, convert, fields_of, read, unknown
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -62,7 +63,7 @@ def parse(values: Mapping[str, Any]) -> Experiment:
     """The experiment that plain values describe; raises one ConfigError with all that is wrong."""
     annotations = fields_of(Experiment)
     problems = [
-        unknown(f"{name}: no such key", str(name), every_key())
+        unknown(f"{name}: no such key", str(name), annotations, guesses=every_key())
         for name in values
         if name not in annotations
     ]
@@ -93,7 +94,18 @@ def read_choice(group: str, values: object) -> tuple[Any, list[str]]:
         return None, [f"{group}.{key}: is missing; expected one of {', '.join(classes)}"]
     if name not in classes:
         return None, [unknown(f"{group}.{key}: expected one of {len(classes)} names; received {name!r}", str(name), classes)]
-    return read(classes[str(name)], values, group)
+    chosen = classes[str(name)]
+    built, problems = read(chosen, values, group)
+    return built, [elsewhere(problem, group, key, chosen) for problem in problems]
+
+
+def elsewhere(problem: str, group: str, key: str, chosen: type) -> str:
+    """The text for an unknown key, with the options that do have it where there are some."""
+    found = re.match(rf"{group}\.(\w+): no such key", problem)
+    owners = [name for name, cls in CHOICES[group][1].items() if found and found[1] in fields_of(cls)]
+    if found is None or not owners or found[1] in fields_of(chosen):
+        return problem
+    return f"{found[0]} with {group}.{key}={chosen.__dataclass_fields__[key].default}: {', '.join(owners)} have it"
 
 
 def every_key() -> list[str]:
@@ -104,5 +116,3 @@ def every_key() -> list[str]:
             keys += [f"{group}.{name}" for name in fields_of(cls)]
     return list(dict.fromkeys(keys))
 
-
-__all__ = ["CHOICES", "Experiment", "Limits", "nearest", "parse"]

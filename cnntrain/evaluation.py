@@ -60,17 +60,6 @@ def load_run(path: Path) -> TrainedRun:
     )
 
 
-def as_they_are(
-    examples: Examples, network_input: "NetworkInput", *, batch_size: int, parallel_calls: int | None = None
-) -> "tf.data.Dataset":
-    """Batches of a split in its own order, unchanged but for what the network expects."""
-    from cnntrain.data import pipeline
-
-    return pipeline.batches(
-        examples, network_input, batch_size=batch_size, order=pipeline.Order(), parallel_calls=parallel_calls
-    )
-
-
 def predict_batches(model: "keras.Model", batches: "tf.data.Dataset") -> Iterator[np.ndarray]:
     """Probabilities (batch, classes) of one batch after another."""
     import tensorflow as tf
@@ -89,7 +78,9 @@ def evaluate_split(
     model: "keras.Model", examples: Examples, network_input: "NetworkInput", *, batch_size: int, limit: int | None
 ) -> dict[str, Any]:
     """All measures of a split, or of its first `limit` batches."""
-    batches = as_they_are(examples, network_input, batch_size=batch_size)
+    from cnntrain.data.pipeline import Batches
+
+    batches = Batches(examples, network_input, batch_size=batch_size).epoch()
     probabilities = np.concatenate(list(predict_batches(model, batches.take(limit or -1))))
     labels = examples.labels[: len(probabilities)]
     return measure(probabilities, labels, examples.table.class_names)

@@ -12,7 +12,7 @@ from cnntrain.data.base import Examples, Names
 from cnntrain.data.base import Table as ImageTable
 from cnntrain.data.folder import image_files
 from cnntrain.errors import DataError
-from cnntrain.evaluation import as_they_are, load_run, predict_batches
+from cnntrain.evaluation import load_run, predict_batches
 from cnntrain.terminal import Terminal
 
 BATCH_SIZE = 32
@@ -34,7 +34,10 @@ def predict(run: Path, paths: Sequence[Path], *, top: int, as_json: bool) -> Non
     )
     import tensorflow as tf
 
-    batches = as_they_are(Examples(table, np.arange(len(files))), trained.network_input, batch_size=BATCH_SIZE)
+    from cnntrain.data.pipeline import Batches
+
+    examples = Examples(table, np.arange(len(files)))
+    batches = Batches(examples, trained.network_input, batch_size=BATCH_SIZE).epoch()
     try:
         probabilities = np.concatenate(list(predict_batches(trained.model, batches)))
     except tf.errors.InvalidArgumentError as error:

@@ -67,10 +67,13 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def unknown(what: str, name: str, names: Iterable[str]) -> str:
-    """The text for a name that does not exist, with the nearest one or else with all of them."""
+def unknown(what: str, name: str, names: Iterable[str], *, guesses: Iterable[str] = ()) -> str:
+    """The text for a name that does not exist, with the nearest one or else with all of them.
+
+    `guesses` are further names to offer where one is near.
+    """
     valid = sorted(names)
-    guess = nearest(name, valid)
+    guess = nearest(name, [*valid, *guesses])
     hint = f"did you mean {guess}?" if guess else f"valid: {', '.join(valid) or 'none'}"
     return f"{what}: {hint}"
 
@@ -159,6 +162,8 @@ def convert_plain(annotation: Any, value: object) -> Any:
 def first_match(annotations: tuple[Any, ...], value: object) -> Any:
     """The value as the first annotation that takes it."""
     for annotation in annotations:
+        if annotation is str and not isinstance(value, str):
+            continue  # a number that fits none of the others is no text
         try:
             return convert_plain(annotation, value)
         except Mismatch:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 import time
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from cnntrain import backend, plots
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.errors import ConfigError, TrainingError
-from cnntrain.evaluation import as_they_are, evaluate_split
+from cnntrain.evaluation import evaluate_split
 from cnntrain.files import whole_file
 from cnntrain.phases import Phase, learning_rate_curve
 from cnntrain.provenance import provenance
@@ -126,6 +127,7 @@ class Job:
         run_dir: RunDir,
         terminal: Terminal,
     ):
+        from cnntrain.data.pipeline import Batches
         from cnntrain.loop import EvaluationLoop
 
         self.experiment = experiment
@@ -136,7 +138,20 @@ class Job:
         self.terminal = terminal
         self.progress = Progress()
         self.evaluation = EvaluationLoop(model)
-        self.class_weights = class_weights(experiment, labelled)
+        batches = functools.partial(
+            Batches,
+            network_input=network_input,
+            batch_size=experiment.batch_size,
+            parallel_calls=experiment.parallel_calls,
+        )
+        self.training_batches = batches(
+            labelled.train,
+            seed=experiment.seed,
+            shuffle=True,
+            augmentation=experiment.augmentation,
+            class_weights=class_weights(experiment, labelled),
+        )
+        self.validation_batches = batches(labelled.validation)
         self.steps_per_epoch = self.steps(labelled.train)
         self.epochs = {
             name: phase.length(self.steps_per_epoch, limit=experiment.limits.epochs_per_phase)
@@ -216,21 +231,9 @@ class Job:
 
     def train_epoch(self, loop: "TrainingLoop", phase: str) -> dict[str, Any]:
         """One epoch's training; its row of the history without validation."""
-        from cnntrain.data import pipeline
-
         experiment, number = self.experiment, len(self.progress.history)
-        order = pipeline.Order(
-            seed=experiment.seed, epoch=number, shuffle=True, augmentation=experiment.augmentation
-        )
         start = time.perf_counter()
-        batches = pipeline.batches(
-            self.labelled.train,
-            self.network_input,
-            batch_size=experiment.batch_size,
-            order=order,
-            class_weights=self.class_weights,
-            parallel_calls=experiment.parallel_calls,
-        )
+        batches = self.training_batches.epoch(number)
         images = min(self.steps_per_epoch * experiment.batch_size, len(self.labelled.train))
         with self.terminal.epoch_bar(f"{phase} {number + 1}", self.steps_per_epoch) as bar:
             for done in loop.run_epoch(batches, self.steps_per_epoch):
@@ -262,13 +265,7 @@ class Job:
         steps = self.steps(self.labelled.validation)
         if not steps:
             return {}
-        batches = as_they_are(
-            self.labelled.validation,
-            self.network_input,
-            batch_size=self.experiment.batch_size,
-            parallel_calls=self.experiment.parallel_calls,
-        )
-        loss, accuracy = self.evaluation.run(batches, steps)
+        loss, accuracy = self.evaluation.run(self.validation_batches.epoch(), steps)
         return {"val_loss": loss, "val_accuracy": accuracy}
 
     def test(self) -> None:

@@ -33,83 +33,113 @@ class NetworkInput:
         return (*self.image_size, self.channels)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """In which order, and with which random changes, the examples come in one epoch.
-
-    Without `augmentation` they come as they are; without `shuffle`, in the table's order.
-    `first_batch` skips the batches before it without reading them.
-    """
-
-    seed: int = 0
-    epoch: int = 0
-    first_batch: int = 0
-    shuffle: bool = False
-    augmentation: Augmentation | None = None
-
-
-def batches(
-    examples: Examples,
-    network_input: NetworkInput,
-    *,
-    batch_size: int,
-    order: Order,
-    class_weights: np.ndarray | None = None,
-    parallel_calls: int | None = None,
-) -> tf.data.Dataset:
-    """Batches (images, targets, weights) of one epoch: every example exactly once, the last batch smaller.
+class Batches:
+    """A split's batches (images, targets, weights), one epoch at a time.
 
     images: float32 (batch, height, width, channels), preprocessed; targets: {"class": one-hot float32
     (batch, classes)}; weights: {"class": float32 (batch,)} with `class_weights` (classes,), else {}.
+
+    An epoch is every example exactly once; the last batch is smaller. With `shuffle` the order of an epoch is
+    a function of (seed, epoch), without it the table's; the random changes of an image are a function of
+    (seed, epoch, example id). `parallel_calls` (None: one a core) changes neither.
     """
-    parallel_calls = parallel_calls or os.cpu_count() or 1
-    stages = Stages(examples, network_input, order, class_weights)
-    steps = -(-len(examples) // batch_size)
-    dataset = tf.data.Dataset.range(order.first_batch, steps)
-    dataset = dataset.map(lambda step: stages.rows_of_batch(step, batch_size))
-    if stages.by_image:
-        dataset = dataset.unbatch()
-        dataset = dataset.map(stages.read, num_parallel_calls=parallel_calls)
-        dataset = dataset.batch(batch_size)
-        dataset = dataset.map(stages.finish, num_parallel_calls=parallel_calls)
-    else:
-        dataset = dataset.map(lambda rows: stages.finish(*stages.read(rows)), num_parallel_calls=parallel_calls)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
-    options.deterministic = True
-    return dataset.prefetch(BATCHES_AHEAD).with_options(options)
+
+    def __init__(
+        self,
+        examples: Examples,
+        network_input: NetworkInput,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        augmentation: Augmentation | None = None,
+        class_weights: np.ndarray | None = None,
+        parallel_calls: int | None = None,
+    ):
+        self.steps = -(-len(examples) // batch_size)
+        self.batch_size = batch_size
+        self.parallel_calls = parallel_calls or os.cpu_count() or 1
+        self.stages = Stages(
+            examples,
+            network_input,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            augmentation=augmentation or Augmentation(),
+            class_weights=class_weights,
+        )
+        self._whole_epoch: tf.data.Dataset | None = None
+
+    def epoch(self, number: int = 0, *, first_batch: int = 0) -> tf.data.Dataset:
+        """The batches of one epoch, from `first_batch` on: those before it are not read.
+
+        Only the epoch that was asked for last can be iterated.
+        """
+        self.stages.epoch.assign(number)
+        if first_batch:
+            return self._chain(first_batch)
+        if self._whole_epoch is None:  # building the chain takes longer than an epoch of a small data set
+            self._whole_epoch = self._chain(0)
+        return self._whole_epoch
+
+    def _chain(self, first_batch: int) -> tf.data.Dataset:
+        stages = self.stages
+        dataset = tf.data.Dataset.range(first_batch, self.steps).map(stages.rows_of_batch)
+        if stages.by_image:
+            dataset = dataset.unbatch()
+            dataset = dataset.map(stages.read, num_parallel_calls=self.parallel_calls)
+            dataset = dataset.batch(self.batch_size)
+            dataset = dataset.map(stages.finish, num_parallel_calls=self.parallel_calls)
+        else:
+            dataset = dataset.map(lambda rows: stages.finish(*stages.read(rows)), num_parallel_calls=self.parallel_calls)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
+        options.deterministic = True
+        return dataset.prefetch(BATCHES_AHEAD).with_options(options)
 
 
 class Stages:
     """The steps of the chain, each a function of tensors; arrays of one size are read a batch at a time."""
 
     def __init__(
-        self, examples: Examples, network_input: NetworkInput, order: Order, class_weights: np.ndarray | None
+        self,
+        examples: Examples,
+        network_input: NetworkInput,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        augmentation: Augmentation,
+        class_weights: np.ndarray | None,
     ):
         self.images = examples.table.images
         self.network_input = network_input
-        self.order = order
-        self.augmentation = order.augmentation or Augmentation()
-        self.by_image = not isinstance(self.images, ArrayImages) or self.augmentation.random_crop
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.augmentation = augmentation
+        self.by_image = not isinstance(self.images, ArrayImages) or augmentation.random_crop
         self.class_count = len(examples.table.class_names)
-        self.rows = tf.constant(examples.rows, tf.int64)
-        self.labels = tf.constant(examples.table.labels)
-        self.ids = tf.constant(examples.table.ids)
-        self.class_weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+        with tf.device("CPU"):
+            self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self.rows = tf.constant(examples.rows, tf.int64)
+            self.labels = tf.constant(examples.table.labels)
+            self.ids = tf.constant(examples.table.ids)
+            self.class_weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
-    def rows_of_batch(self, step: tf.Tensor, batch_size: int) -> tf.Tensor:
+    def rows_of_batch(self, step: tf.Tensor) -> tf.Tensor:
         """int64 row numbers (batch,) of one batch."""
         count = self.rows.shape[0]
-        positions = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, count))
-        if self.order.shuffle:
-            seed = tf.constant([self.order.seed, self.order.epoch], tf.int64)
+        positions = tf.range(step * self.batch_size, tf.minimum((step + 1) * self.batch_size, count))
+        if self.shuffle:
+            seed = tf.stack([tf.constant(self.seed, tf.int64), self.epoch])
             positions = tf.random.experimental.index_shuffle(positions, seed=seed, max_index=count - 1)
         return tf.gather(self.rows, positions)
 
     def read(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The pixels of one row, or of several of an array, at the network's size and channels; and the rows."""
         images = self.images.read(rows)
-        key = image_keys(self.order.seed, self.order.epoch, tf.gather(self.ids, rows))
+        key = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
         images = resize(
             images,
             self.network_input.image_size,
@@ -123,7 +153,7 @@ class Stages:
         self, images: tf.Tensor, rows: tf.Tensor
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
         """A batch augmented and preprocessed, with its targets and weights."""
-        keys = image_keys(self.order.seed, self.order.epoch, tf.gather(self.ids, rows))
+        keys = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
         if self.augmentation.horizontal_flip:
             images = horizontal_flip(images, keys, self.augmentation.horizontal_flip)
         if self.augmentation.pad_pixels:
