@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cnntrain.errors import ConfigError
 from cnntrain.settings import unknown
@@ -185,7 +185,9 @@ def accepted(text: str, multirun: bool) -> bool:
     return multirun or not override.is_sweep_override()
 
 
-def check(request: Request, overrides: list[str], problems: list[str], parse: Callable[[Mapping[str, Any]], Any]) -> None:
+def check(
+    request: Request, overrides: list[str], problems: list[str], *, parse: Callable[[Mapping[str, Any]], Any]
+) -> None:
     """Composes and parses the configuration of every job; raises one ConfigError with all that is wrong."""
     problems = [*problems, *wrong_defaults(request)]
     found: dict[str, None] = dict.fromkeys(problems)
@@ -231,7 +233,7 @@ def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dic
         with hydra.initialize_config_dir(str(request.folders[0]), version_base="1.3", job_name="cnntrain"):
             config = hydra.compose(request.config_name, [*search, *overrides], return_hydra_config=True)
         hydra_values = OmegaConf.to_container(config["hydra"], resolve=False)
-        return plain(config), dict(hydra_values)
+        return plain(config), cast(dict[str, Any], hydra_values)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error)) from error
 
@@ -243,7 +245,7 @@ def plain(config: Any) -> dict[str, Any]:
     config = config.copy()
     with open_dict(config):
         config.pop("hydra", None)
-    return OmegaConf.to_container(config, resolve=True)
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def explain(error: Exception) -> str:
@@ -266,7 +268,7 @@ def wrong_defaults(request: Request) -> list[str]:
             continue
         for item in content.get("defaults", ()) if isinstance(content, dict) else ():
             for key, option in item.items() if isinstance(item, dict) else ():
-                group = str(key).removeprefix("override ").removeprefix("optional ").strip().lstrip("/").partition("@")[0]
+                group = re.sub(r"^(override |optional )*/?", "", str(key)).partition("@")[0]
                 names = options(request.folders, group)
                 if isinstance(option, str) and "$" not in option and names and option not in names:
                     problems.append(unknown(f"{path}: defaults: {group}: no such option {option!r}", option, names))
@@ -284,7 +286,8 @@ def own_files(request: Request) -> list[Path]:
 
 def code_in(values: Any, hydra_values: dict[str, Any]) -> list[str]:
     """Settings that would make Hydra run or write something of a YAML file's choosing."""
-    found = [f"{key}: YAML files can't name code to run; remove it" for key in keys_of(values) if key.endswith("_target_")]
+    targets = [key for key in keys_of(values) if key.endswith("_target_")]
+    found = [f"{key}: YAML files can't name code to run; remove it" for key in targets]
     if hydra_values.get("callbacks"):
         found.append("hydra.callbacks: would run code; remove it")
     for key in ("job_logging", "hydra_logging"):

@@ -22,8 +22,8 @@ def imported_rooms(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cnntrain"):
-            names = [f"{node.module}.{name.name}" for name in node.names] if node.module == "cnntrain" else [node.module]
-            found |= {room(name) for name in names}
+            below = node.module != "cnntrain"
+            found |= {room(node.module if below else f"cnntrain.{name.name}") for name in node.names}
         elif isinstance(node, ast.Import):
             found |= {room(name.name) for name in node.names if name.name.startswith("cnntrain")}
     return found

@@ -32,9 +32,8 @@ class Outer:
 
 
 def test_values_take_the_kinds_that_their_annotations_name():
-    built, problems = read(
-        Outer, {"count": 3, "rate": 2, "size": [4, 5], "path": "a b", "named": {"x": {"share": 1}}, "weights": {"a": 2}}, ""
-    )
+    values = {"count": 3, "rate": 2, "size": [4, 5], "path": "a b", "named": {"x": {"share": 1}}, "weights": {"a": 2}}
+    built, problems = read(Outer, values, "")
     assert problems == []
     assert built == Outer(
         count=3, rate=2.0, size=(4, 5), path=Path("a b"), named={"x": Inner(share=1.0)}, weights={"a": 2.0}

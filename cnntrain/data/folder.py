@@ -86,7 +86,8 @@ def image_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     for where, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(where, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+        visible_names = (name for name in names if not name.startswith("."))
+        found += [Path(where, name) for name in visible_names if Path(name).suffix.lower() in SUFFIXES]
     return sorted(found)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -93,7 +94,7 @@ class RecordImages(Images):
         self.path = path
         self.lengths = lengths
         self.image_shape = (None, None, channels)
-        self._reader = None
+        self._reader: Any = None
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
         """uint8 pixels of one row."""

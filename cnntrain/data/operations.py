@@ -24,7 +24,9 @@ def square_crop(image: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
     return image[..., top : top + side, left : left + side, :]
 
 
-def resize(image: tf.Tensor, size: tuple[int, int], *, policy: str, antialias: bool, key: tf.Tensor | None) -> tf.Tensor:
+def resize(
+    image: tf.Tensor, size: tuple[int, int], *, policy: str, antialias: bool, key: tf.Tensor | None
+) -> tf.Tensor:
     """Images (…, height, width, channels) at `size` (height, width), values kept in their range.
 
     `stretch` ignores the aspect ratio; `crop_or_pad` keeps every pixel's size, and cuts or pads with zeros

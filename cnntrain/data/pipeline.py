@@ -87,11 +87,10 @@ class Batches:
         dataset = tf.data.Dataset.range(first_batch, self.steps).map(stages.rows_of_batch)
         if stages.by_image:
             dataset = dataset.unbatch()
-            dataset = dataset.map(stages.read, num_parallel_calls=self.parallel_calls)
+        dataset = dataset.map(stages.read, num_parallel_calls=self.parallel_calls)
+        if stages.by_image:
             dataset = dataset.batch(self.batch_size)
-            dataset = dataset.map(stages.finish, num_parallel_calls=self.parallel_calls)
-        else:
-            dataset = dataset.map(lambda rows: stages.finish(*stages.read(rows)), num_parallel_calls=self.parallel_calls)
+        dataset = dataset.map(stages.finish, num_parallel_calls=self.parallel_calls)
         options = tf.data.Options()
         options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
         options.deterministic = True
