@@ -70,6 +70,7 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
     Raises CnntrainError; KeyboardInterrupt when it is stopped, with everything reached saved.
     """
     started = time.perf_counter()
+    experiment.data.check()
     backend.load()
     labelled = experiment.data.load()
     backend.start_run(seed=experiment.seed, precision=experiment.precision)

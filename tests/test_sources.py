@@ -127,9 +127,9 @@ def test_a_set_above_the_limit_is_converted_once_with_the_same_pixels(prepared, 
 
 
 def test_a_set_that_is_not_there_and_out_of_reach_is_answered_with_the_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr(tfds_source.urllib.request, "urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError()))
     with pytest.raises(DataError, match="can't be reached to download it(.|\n)*download_and_prepare"):
-        Tfds(name="mnist", data_dir=tmp_path).table()
+        Tfds(name="mnist", data_dir=tmp_path).check()
 
 
 def test_an_unknown_set_is_refused_with_the_nearest():

@@ -128,6 +128,9 @@ class Source:
         """What the data are, in words."""
         return self.source
 
+    def check(self) -> None:
+        """Raises DataError, within seconds and without TensorFlow, where the source can't be had."""
+
     def table(self) -> Table:
         """All the images of the source; raises DataError."""
         raise TypeError(f"{type(self).__name__} gives no table")
