@@ -134,8 +134,10 @@ def torch(images: np.ndarray, labels: np.ndarray, batch_size: int, options: list
 
 def save_images(folder: str) -> str:
     """The first training images of Fashion-MNIST, where every contestant can read them."""
+    from cnntrain import backend
     from cnntrain.data import Tfds
 
+    backend.load()
     labelled = Tfds(name="fashion_mnist", validation=0.0, test=0.0).load()
     table = labelled.train.table
     path = str(Path(folder) / "images.npz")

@@ -5,6 +5,7 @@ grammar refuses many paths. So overrides are prepared first (`prepare`), every j
 and parsed (`check`), and only then does Hydra run the jobs (`run_jobs`).
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -323,7 +324,12 @@ def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, An
         hydra_config = HydraConfig.get()
         exact = any(item.startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
         exact = exact or hydra_config.mode is not None and hydra_config.mode.name == "MULTIRUN"
-        return job(plain(config), Path(hydra_config.runtime.output_dir), exact)
+        folder = Path(hydra_config.runtime.output_dir)
+        try:
+            return job(plain(config), folder, exact)
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # Hydra made it; it is empty when the job failed at its start
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, instead of a traceback and exit code 1
     sys.argv = ["cnntrain", *request.arguments(overrides)]
@@ -339,6 +345,6 @@ def complete(verbs: list[str], words: list[str]) -> None:
             return  # paths: the shell's own completion
         line = line.replace(f" {typed[1]}", "", 1)
         os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
-    elif len(typed) < 2 or (len(typed) == 2 and not line.endswith(" ")):
+    elif any(word.startswith("query=") for word in words) and len(typed) <= 2 and not line.endswith(" "):
         print("\n".join(verb for verb in verbs if verb.startswith(typed[1] if len(typed) == 2 else "")))
     run_jobs(Request(flags=words), [], lambda *_: None)

@@ -250,7 +250,7 @@ class Job:
         images = min(self.steps_per_epoch * experiment.batch_size, len(self.labelled.train))
         with self.terminal.epoch_bar(f"{phase} {number + 1}", self.steps_per_epoch) as bar:
             for done in loop.run_epoch(batches, self.steps_per_epoch):
-                loss, accuracy = float(loop.loss.result()), float(loop.accuracy.result())
+                loss, accuracy = loop.sums.loss, loop.sums.accuracy
                 if not np.isfinite(loss):
                     raise TrainingError(
                         f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done}; model.keras holds"

@@ -130,6 +130,11 @@ def test_paths_that_hydras_grammar_refuses_just_work(cnntrain, path):
     assert (code, said.partition(": does not exist")[0]) == (3, f"data.path=/nowhere/{path}")
 
 
+def test_a_run_that_fails_at_its_start_leaves_no_folder(cnntrain, tmp_path):
+    assert cnntrain("data=folder", "data.path=/nowhere", f"hydra.run.dir={tmp_path / 'run'}")[0] == 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_slices_just_work(cnntrain):
     words = ["data.train=train[25%:]", "data.test=train[:10%]", "data.validation=train[10%:25%]"]
     said = cnntrain(*words, "--cfg", "job")[1]

@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_the_best_network_stays(cnn
     def poisoned(self, batches, steps):
         yield from run_epoch(self, batches, steps)
         if self.optimizer.iterations > 2:
-            self.loss.update_state(float("nan"))
+            self.sums.totals[0] = float("nan")
             yield steps
 
     monkeypatch.setattr(TrainingLoop, "run_epoch", poisoned)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def open_builder(name: str, data_dir: Path | None) -> Any:
     """TFDS's builder, without loading TensorFlow or reaching out; raises ConfigError for an unknown name."""
     import tensorflow_datasets as tfds
 
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of folders that are merely not prepared
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError:
