@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 SECONDS_PER_CALL = 1.0
