@@ -153,8 +153,8 @@ def equalize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
 
 
 def solarize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-    """Values from a threshold on inverted: from 255 at level 0 down to 0, so that all are, at level 1."""
-    return tf.where(images < 255 * (1 - per_image(tf.abs(levels))), images, 255 - images)
+    """Values from a threshold on inverted: from 256, thus none, at level 0, to all of them at level 1."""
+    return tf.where(images < 256 * (1 - per_image(tf.abs(levels))), images, 255 - images)
 
 
 def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
