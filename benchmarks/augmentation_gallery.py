@@ -59,9 +59,7 @@ def draws(photos: Examples, augmentation: Augmentation) -> list[np.ndarray]:
     """A photo as the network sees it, uint8 (side, side, 3): plain, then as training draws it, by epoch."""
     from cnntrain.data.pipeline import Batches, NetworkInput
 
-    expected = NetworkInput(
-        image_size=(SIDE, SIDE), channels=3, resize="crop", antialias=True, preprocess="unit"
-    )
+    expected = NetworkInput(image_size=(SIDE, SIDE), channels=3, resize="crop", antialias=True, preprocess="unit")
     photo = FLOWER if augmentation.recolours and not augmentation.moves else HOUSE
     plain = Batches(photos, expected, batch_size=2)
     drawn = Batches(photos, expected, batch_size=2, seed=SEED, augmentation=augmentation)

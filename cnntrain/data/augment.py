@@ -88,9 +88,7 @@ def mix_batch(
     """A batch after MixUp and CutMix, with its targets and weights in the proportion of the pixels."""
     if not (augmentation.mixup_alpha or augmentation.cutmix_alpha):
         return images, targets, weights
-    mixed = mixture(
-        images, keys, mixup_alpha=augmentation.mixup_alpha, cutmix_alpha=augmentation.cutmix_alpha
-    )
+    mixed = mixture(images, keys, mixup_alpha=augmentation.mixup_alpha, cutmix_alpha=augmentation.cutmix_alpha)
     return (
         mixed.images(images),
         {name: mixed.values(values) for name, values in targets.items()},

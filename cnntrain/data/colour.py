@@ -14,9 +14,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 YIQ = np.array([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 # Principal directions of ImageNet's RGB values, as columns, and the deviation along each (of 0 to 255). The
 # paper prints none; these are the ones that implementations share, from facebookarchive/fb.resnet.torch.
-LIGHTING_DIRECTIONS = np.array(
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
-)
+LIGHTING_DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 LIGHTING_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045]) * 255
 
 

@@ -34,9 +34,7 @@ def erase(
     return tf.where(inside, mean_colour(images)[:, tf.newaxis, tf.newaxis, :], images)
 
 
-def inside_box(
-    images: tf.Tensor, *, top: tf.Tensor, left: tf.Tensor, bottom: tf.Tensor, right: tf.Tensor
-) -> tf.Tensor:
+def inside_box(images: tf.Tensor, *, top: tf.Tensor, left: tf.Tensor, bottom: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """Whether a pixel lies in its image's box, (batch, height, width, 1)."""
     rows, columns = tf.range(images.shape[1]), tf.range(images.shape[2])
     rows = (rows >= top[:, tf.newaxis]) & (rows < bottom[:, tf.newaxis])  # (batch, height)

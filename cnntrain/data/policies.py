@@ -83,9 +83,7 @@ def aug_mix(images: tf.Tensor, keys: tf.Tensor, *, severity: int, fill: str) -> 
     return images * (1 - share) + mixed * share
 
 
-def apply_choice(
-    images: tf.Tensor, operations: list[Operation], choice: tf.Tensor, levels: tf.Tensor
-) -> tf.Tensor:
+def apply_choice(images: tf.Tensor, operations: list[Operation], choice: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     """Each image after the operation of its number in `choice`, at its level: one call for each operation."""
     groups = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(operations))
     changed = [
