@@ -124,6 +124,7 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
         resize=architecture.resize,
         antialias=architecture.antialias,
         preprocess=architecture.preprocess,
+        crop_box=architecture.crop_box,
     )
     return dataclasses.replace(experiment, model=architecture), network_input
 
