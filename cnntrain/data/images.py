@@ -1,6 +1,7 @@
 """Where the pixels of a table's rows lie: an array, files, encoded bytes in memory, or a record file."""
 
 from collections.abc import Sequence
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ class Images:
     def read(self, row: tf.Tensor) -> tf.Tensor:
         """uint8 pixels (height, width, channels) of one row."""
         raise TypeError(f"{type(self).__name__} reads nothing")
+
+    def content(self, row: int) -> bytes:
+        """What is stored of one row: equal for equal images of one source."""
+        raise TypeError(f"{type(self).__name__} stores nothing")
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Arrays that stand for the contents."""
@@ -40,6 +45,10 @@ class ArrayImages(Images):
                 self._tensor = tf.constant(self.pixels)
         return tf.gather(self._tensor, row)
 
+    def content(self, row: int) -> bytes:
+        """The pixels."""
+        return self.pixels[row].tobytes()
+
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """The pixels themselves."""
         return [self.pixels]
@@ -59,6 +68,10 @@ class EncodedImages(Images):
             with tf.init_scope(), tf.device("CPU"):
                 self._tensor = tf.constant(self.encoded)
         return decode(tf.gather(self._tensor, row), channels=self.image_shape[2])
+
+    def content(self, row: int) -> bytes:
+        """The encoded file."""
+        return self.encoded[row]
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Every file's length and last bytes (a check sum, in PNG; entropy-coded data, in JPEG)."""
@@ -81,6 +94,10 @@ class FileImages(Images):
             with tf.init_scope(), tf.device("CPU"):
                 self._tensor = tf.constant([str(path) for path in self.paths])
         return decode(tf.io.read_file(tf.gather(self._tensor, row)), channels=self.image_shape[2])
+
+    def content(self, row: int) -> bytes:
+        """The file."""
+        return Path(os.fsdecode(self.paths[row])).read_bytes()
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """The files' sizes in bytes; their names stand in the table's ids."""
@@ -107,6 +124,10 @@ class RecordImages(Images):
 
             self._reader = ArrayRecordReader(str(self.path))
         return self._reader.read([int(row)])[0]
+
+    def content(self, row: int) -> bytes:
+        """The encoded file."""
+        return self._record(np.array(row))
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Every record's length in bytes."""
