@@ -7,6 +7,7 @@ file is decoded once by Pillow, and what TensorFlow would read wrongly, or not a
 import dataclasses
 import io
 import json
+import os
 import resource
 import stat
 import struct
@@ -38,6 +39,7 @@ DAMAGE = (
     EOFError,
     OverflowError,
     MemoryError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -68,7 +70,7 @@ def examine(path: str, *, max_pixels: int) -> Finding:
     """Reads a file's header and, if that announces no more than `max_pixels`, decodes it."""
     found = Finding()
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return Finding(reason="not a regular file")
         if status.st_size == 0:
@@ -78,6 +80,8 @@ def examine(path: str, *, max_pixels: int) -> Finding:
             if image.width * image.height > max_pixels:
                 return found
             return describe(image, found)
+    except FileNotFoundError:
+        return Finding(reason="a link that leads to no file, or a file that was removed")
     except UnidentifiedImageError:
         return Finding(reason=unidentified(path))
     except DAMAGE as error:
@@ -91,8 +95,7 @@ def describe(image: Image.Image, found: Finding) -> Finding:
             found, reason="32-bit values have no fixed range; store it with 8 or 16 bits"
         )
     grey, path = is_grey(image), image.filename  # type: ignore[attr-defined]
-    animated = found.format == "WEBP" and getattr(image, "is_animated", False)
-    convert = animated or found.format not in (*JPEG, "PNG", "WEBP")
+    convert = found.format not in (*JPEG, "PNG", "WEBP") or is_animated_webp(path)
     if found.format in JPEG:
         image.draft("L", (image.width // 8, image.height // 8))  # all data is read, few pixels are computed
     elif found.format == "PNG":
@@ -116,6 +119,13 @@ def describe(image: Image.Image, found: Finding) -> Finding:
         convert=convert or alpha,
         decoded=True,
     )
+
+
+def is_animated_webp(path: str) -> bool:
+    """Whether the file calls itself an animation, which may end TensorFlow's process."""
+    with open(path, "rb") as file:
+        head = file.read(21)
+    return head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
 def verify(path: str) -> None:

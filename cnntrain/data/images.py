@@ -186,6 +186,6 @@ def unreadable_file_named(table: "Table") -> Iterator[None]:
             raise
         row, reason = found
         raise DataError(
-            f"{table.names[row]}: {reason}; it could be read when training or measuring began, so it has"
-            f" changed since.\nStart again: all files are checked before that, and bad ones left out"
+            f"{table.names[row]}: {reason}, although the check before the start found it good.\n"
+            f"If the file has changed since, start again: it will be left out. Else save it anew, or remove it"
         ) from error
