@@ -20,7 +20,7 @@ COMPANIONS = frozenset(
 Stamp = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
     """A file that was looked at: its name, what it is, and where to read it (the file, or its conversion)."""
 
@@ -116,6 +116,8 @@ def check_files(
 
 class File:
     """A file to check, as it is now."""
+
+    __slots__ = ("name", "path", "background", "stamp")
 
     def __init__(self, name: str, path: str, background: tuple[int, int, int]):
         self.name = name

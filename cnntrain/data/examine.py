@@ -45,7 +45,7 @@ DAMAGE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """What a file is, by its content.
 
