@@ -71,7 +71,8 @@ def duplicates(labelled: LabelledImages) -> Iterator[Diagnosis]:
     checked = len(labelled.validation) + len(labelled.test)
     leaked = {two for one, two in equal if members[one][0] == "train" != members[two][0]}
     if checked and len(leaked) > checked / 2:
-        yield Diagnosis("most validation and test images are training images: results would mean nothing", pointless=True)
+        text = "most validation and test images are training images too: results would mean nothing"
+        yield Diagnosis(text, pointless=True)
     near = near_pairs(difference_hashes(labelled)) - equal
     yield from across(labelled, members, sorted(near), "nearly the same image")
 

@@ -78,10 +78,12 @@ def evaluate_split(
     model: "keras.Model", examples: Examples, network_input: "NetworkInput", *, batch_size: int, limit: int | None
 ) -> dict[str, Any]:
     """All measures of a split, or of its first `limit` batches."""
+    from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
 
     batches = Batches(examples, network_input, batch_size=batch_size).epoch()
-    probabilities = np.concatenate(list(predict_batches(model, batches.take(limit or -1))))
+    with unreadable_file_named(examples.table):
+        probabilities = np.concatenate(list(predict_batches(model, batches.take(limit or -1))))
     labels = examples.labels[: len(probabilities)]
     return measure(probabilities, labels, examples.table.class_names)
 

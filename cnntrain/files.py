@@ -1,4 +1,4 @@
-"""Writes that are whole or not there: written beside, flushed to disk, renamed."""
+"""Writes that are whole or not there (written beside, flushed to disk, renamed), and where caches lie."""
 
 import contextlib
 import os
@@ -37,3 +37,9 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def cache_folder() -> Path:
+    """Where converted data is kept: $CNNTRAIN_CACHE, else cnntrain below the user's cache folder."""
+    given = os.environ.get("CNNTRAIN_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cnntrain"

@@ -25,6 +25,7 @@ class RunDir:
         self.config = path / "config.yaml"
         self.record = path / "run.json"
         self.history = path / "history.csv"
+        self.quarantine = path / "quarantine.csv"
         self.metrics = path / "metrics.json"
         self.model = path / "model.keras"
         self.curves = path / "curves.png"
@@ -115,3 +116,10 @@ class RunDir:
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self.history, text.getvalue().encode())
+
+    def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
+        """Writes quarantine.csv: the files that were left out, and why; names keep their bytes."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([("path", "reason"), *files])
+        write_whole(self.quarantine, text.getvalue().encode(errors="surrogateescape"))

@@ -1,5 +1,6 @@
 """`cnntrain bench`: how fast each stage of the input is, and the network, and which of them holds up training."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def stage_rates(batches: "Batches") -> dict[str, float]:
     rates = {}
     for name, dataset in batches.prefixes().items():
         drain(dataset)  # traces, and fills the file cache
-        rates[name] = count / statistics.median(seconds(lambda dataset=dataset: drain(dataset)) for _ in range(ROUNDS))
+        rates[name] = count / statistics.median(seconds(functools.partial(drain, dataset)) for _ in range(ROUNDS))
     return rates
 
 

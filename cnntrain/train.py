@@ -14,6 +14,7 @@ import numpy as np
 from cnntrain import backend, plots
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
+from cnntrain.data.file_source import printable
 from cnntrain.errors import ConfigError, TrainingError
 from cnntrain.evaluation import evaluate_split
 from cnntrain.files import whole_file
@@ -72,6 +73,8 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
     started = time.perf_counter()
     experiment.data.check()
     backend.load()
+    from cnntrain.data.images import unreadable_file_named
+
     labelled = experiment.data.load()
     backend.start_run(seed=experiment.seed, precision=experiment.precision)
     experiment, network_input = fit_to_data(experiment, labelled)
@@ -82,8 +85,10 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
         run_dir.write_config(to_mapping(experiment))
         run_dir.write_json(run_dir.record, job.record(command))
         terminal.header(job.facts())
+        job.report_quarantine()
         try:
-            job.train()
+            with unreadable_file_named(labelled.train.table):
+                job.train()
         except KeyboardInterrupt:
             terminal.line(f"stopped; {job.progress.reached()} is in {run_dir}")
             raise
@@ -209,6 +214,15 @@ class Job:
             },
             "parameters": self.model.count_params(),
         }
+
+    def report_quarantine(self) -> None:
+        """Names the files that were left out."""
+        files = self.labelled.quarantined
+        if files:
+            self.run_dir.write_quarantine(files)
+            path, reason = files[0]
+            more = f"; {len(files) - 1:,} more in {self.run_dir.quarantine}" if len(files) > 1 else ""
+            self.terminal.warning(f"{len(files):,} files left out: {printable(path)}: {reason}{more}")
 
     def train(self) -> None:
         """All phases, one after another."""

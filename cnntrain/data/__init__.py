@@ -1,6 +1,7 @@
 """From labelled images on disk to batches: sources, splits, and the one tf.data chain."""
 
 from cnntrain.data.base import Examples, LabelledImages, Source
+from cnntrain.data.csv_file import CsvFile
 from cnntrain.data.digits import Digits
 from cnntrain.data.folder import Folder
 from cnntrain.data.idx import Idx
@@ -10,6 +11,7 @@ SOURCES: dict[str, type[Source]] = {
     "digits": Digits,
     "tfds": Tfds,
     "folder": Folder,
+    "csv": CsvFile,
     "idx": Idx,
 }
 

@@ -12,6 +12,7 @@ from cnntrain.errors import DataError
 from cnntrain.settings import Count, Fraction, WholeNumber
 
 if TYPE_CHECKING:
+    from cnntrain.data.examine import Finding
     from cnntrain.data.images import Images
 
 
@@ -21,7 +22,8 @@ class Table:
 
     `parts` names stretches of them (`train`, `test`, …) as (start, stop). `labels` are class numbers (n,);
     `ids` are int64 (n,) and stay with an example when others come or go: random draws are keyed by them;
-    `names` say in words which example one is, such as a path.
+    `names` say in words which example one is, such as a path. Rows of one group (n,) stay in one split.
+    `quarantined` are files that were left out: (path, reason) each; `findings` what the others' check found.
     """
 
     images: "Images"
@@ -30,6 +32,9 @@ class Table:
     names: "Names"
     class_names: tuple[str, ...]
     parts: Mapping[str, tuple[int, int]]
+    groups: np.ndarray | None = None
+    quarantined: tuple[tuple[str, str], ...] = ()
+    findings: "tuple[Finding, ...]" = ()
 
     def fingerprint(self) -> str:
         """A hash of all labels, ids and contents that are cheap to read: equal data have equal ones."""
@@ -89,6 +94,11 @@ class LabelledImages:
         """(height, width, channels); height and width are None where images differ in size."""
         return self.train.table.images.image_shape
 
+    @property
+    def quarantined(self) -> tuple[tuple[str, str], ...]:
+        """Files that were left out: (path, reason) each."""
+        return self.train.table.quarantined
+
     def split(self, name: str) -> Examples:
         """One split by its name."""
         found = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -138,7 +148,7 @@ class Source:
     def load(self) -> LabelledImages:
         """Reads the source and divides it; raises DataError where a split can't be."""
         table = self.table()
-        rows = splits.divide(self, table.labels, table.parts)
+        rows = splits.divide(self, table.labels, table.parts, groups=table.groups)
         if not len(rows.train):
             raise DataError(f"data.train={self.train}: no example is left for training; lower the other splits")
         return LabelledImages(

@@ -1,12 +1,24 @@
 """Where the pixels of a table's rows lie: an array, files, encoded bytes in memory, or a record file."""
 
-from collections.abc import Sequence
+import contextlib
 import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+
+from cnntrain.errors import DataError
+
+if TYPE_CHECKING:
+    from cnntrain.data.base import Table
+
+ADDRESS = re.compile(r"\{\{.*?\}\}| \[Op:\w+\].*", re.DOTALL)  # what TensorFlow puts round a message
+# by EXIF's orientation, of which there is no 0: the direction in which rows and columns are taken
+ROW_STEPS = (1, 1, 1, -1, -1, 1, 1, -1, -1)
+COLUMN_STEPS = (1, 1, -1, -1, 1, 1, -1, -1, 1)
 
 
 class Images:
@@ -24,6 +36,10 @@ class Images:
     def content(self, row: int) -> bytes:
         """What is stored of one row: equal for equal images of one source."""
         raise TypeError(f"{type(self).__name__} stores nothing")
+
+    def find_unreadable(self) -> tuple[int, str] | None:
+        """The row of the first image that can't be read, and why; None where there is none."""
+        return None
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Arrays that stand for the contents."""
@@ -80,20 +96,41 @@ class EncodedImages(Images):
 
 
 class FileImages(Images):
-    """Image files on disk, read when they are needed: memory holds their paths only."""
+    """Image files on disk, read when they are needed: memory holds their paths only.
 
-    def __init__(self, paths: Sequence[Path], *, sizes: np.ndarray, channels: int):
-        self.paths = paths
+    `orientations` (n,) are EXIF's, 1 to 8; null where all images are upright.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], *, sizes: np.ndarray, channels: int, orientations: np.ndarray | None = None
+    ):
+        self.paths = [os.fsencode(path) for path in paths]  # a name need not be text
         self.sizes = sizes
+        self.orientations = None if orientations is None or (orientations == 1).all() else orientations
         self.image_shape = (None, None, channels)
-        self._tensor: tf.Tensor | None = None
+        self._tensors: tuple[tf.Tensor, tf.Tensor | None] | None = None
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
-        """uint8 pixels of one row."""
-        if self._tensor is None:
+        """uint8 pixels of one row, upright."""
+        if self._tensors is None:
             with tf.init_scope(), tf.device("CPU"):
-                self._tensor = tf.constant([str(path) for path in self.paths])
-        return decode(tf.io.read_file(tf.gather(self._tensor, row)), channels=self.image_shape[2])
+                paths = tf.constant(self.paths)
+                oriented = self.orientations is not None
+                self._tensors = paths, tf.constant(self.orientations, tf.int32) if oriented else None
+        paths, orientations = self._tensors
+        image = decode(tf.io.read_file(tf.gather(paths, row)), channels=self.image_shape[2])
+        return image if orientations is None else upright(image, tf.gather(orientations, row))
+
+    def find_unreadable(self) -> tuple[int, str] | None:
+        """The first file that is gone or that can't be decoded."""
+        for row, path in enumerate(self.paths):
+            try:
+                decode(tf.io.read_file(path), channels=self.image_shape[2])
+            except tf.errors.NotFoundError:
+                return row, "the file is gone"
+            except tf.errors.OpError as error:
+                return row, f"can't be decoded: {ADDRESS.sub('', error.message).strip()}"
+        return None
 
     def content(self, row: int) -> bytes:
         """The file."""
@@ -135,6 +172,40 @@ class RecordImages(Images):
 
 
 def decode(encoded: tf.Tensor, *, channels: int | None) -> tf.Tensor:
-    """uint8 pixels (height, width, channels) of an encoded image; of an animation, its first frame."""
-    image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+    """uint8 pixels (height, width, channels) of an encoded image; of an animation, its first frame.
+
+    A JPEG comes out as from Pillow, bit for bit; TensorFlow's default would be the fast, inaccurate DCT.
+    """
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.decode_jpeg(encoded, channels=channels or 0, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(encoded, channels=channels, expand_animations=False),
+    )
     return tf.ensure_shape(image, (None, None, channels))
+
+
+def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """An image (height, width, channels) turned and mirrored as EXIF's orientation, 1 to 8, says.
+
+    Source: Exif 2.32, 4.6.4 A, tag 274. From 5 on rows and columns are exchanged first.
+    """
+    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    down = tf.gather(ROW_STEPS, orientation)
+    right = tf.gather(COLUMN_STEPS, orientation)
+    return tf.ensure_shape(image[::down, ::right], (None, None, image.shape[2]))
+
+
+@contextlib.contextmanager
+def unreadable_file_named(table: "Table") -> Iterator[None]:
+    """Where a file can't be read inside the block, raises a DataError that names it: TensorFlow does not."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = table.images.find_unreadable()
+        if found is None:
+            raise
+        row, reason = found
+        raise DataError(
+            f"{table.names[row]}: {reason}, although the check before the start found it good.\n"
+            f"If the file has changed since, start again: it will be left out. Else save it anew, or remove it"
+        ) from error

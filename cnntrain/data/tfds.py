@@ -15,7 +15,7 @@ import numpy as np
 from cnntrain.data.base import Names, Source, Table
 from cnntrain.data.splits import SLICE
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.files import whole_file, write_whole
+from cnntrain.files import cache_folder, whole_file, write_whole
 from cnntrain.settings import Positive, unknown
 
 if TYPE_CHECKING:
@@ -197,12 +197,6 @@ def encoded_batches(
     dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
     for images, labels in dataset.batch(READ_AT_ONCE).as_numpy_iterator():
         yield list(images), labels.astype(np.int64)
-
-
-def cache_folder() -> Path:
-    """Where converted data is kept: $CNNTRAIN_CACHE, else cnntrain below the user's cache folder."""
-    given = os.environ.get("CNNTRAIN_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cnntrain"
 
 
 def record_path(builder: Any, parts: list[str]) -> Path:
