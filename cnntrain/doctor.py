@@ -13,6 +13,7 @@ from cnntrain.data import Examples, LabelledImages
 SPLITS = ("train", "validation", "test")
 IMBALANCE = 10  # the largest class by the smallest, from where it is worth a word
 NEAR_BITS = 3  # of the 64 of a hash, that may differ between near duplicates
+NEAR_LEVELS = 6  # of 255, by which the colours of near duplicates may differ on average
 CROWDED = 50  # images with one quarter of a hash in common, from where it says nothing
 NAMED = 3
 
@@ -73,7 +74,7 @@ def duplicates(labelled: LabelledImages) -> Iterator[Diagnosis]:
     if checked and len(leaked) > checked / 2:
         text = "most validation and test images are training images too: results would mean nothing"
         yield Diagnosis(text, pointless=True)
-    near = near_pairs(difference_hashes(labelled)) - equal
+    near = near_pairs(labelled) - equal
     yield from across(labelled, members, sorted(near), "nearly the same image")
 
 
@@ -104,24 +105,37 @@ def groups_of(keys: Sequence[bytes]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def difference_hashes(labelled: LabelledImages) -> np.ndarray:
-    """uint64 hashes (n,) of all images, split by split: whether each of 8×8 places is darker than the next.
+def thumbnails(labelled: LabelledImages, size: tuple[int, int], channels: int) -> np.ndarray:
+    """All images, split by split, as small uint8 pictures (n, height, width, channels)."""
+    from cnntrain.data.pipeline import Batches, NetworkInput
+
+    expected = NetworkInput(image_size=size, channels=channels, resize="stretch", antialias=True, preprocess="unit")
+    rows = np.concatenate([labelled.split(split).rows for split in SPLITS])
+    batches = Batches(Examples(labelled.train.table, rows), expected, batch_size=256).epoch()
+    return np.concatenate([np.rint(images.numpy() * 255).astype(np.uint8) for images, *_ in batches])
+
+
+def difference_hashes(grey: np.ndarray) -> np.ndarray:
+    """uint64 hashes (n,) of thumbnails (n, 8, 9): whether each of 8×8 places is darker than the next.
 
     Source: Krawetz, "Kind of Like That", 2013.
     """
-    from cnntrain.data.pipeline import Batches, NetworkInput
-
-    expected = NetworkInput(image_size=(8, 9), channels=1, resize="stretch", antialias=True, preprocess="unit")
-    rows = np.concatenate([labelled.split(split).rows for split in SPLITS])
-    batches = Batches(Examples(labelled.train.table, rows), expected, batch_size=256).epoch()
-    hashes = []
-    for images, *_ in batches:
-        darker = images.numpy()[..., 0][:, :, :-1] < images.numpy()[..., 0][:, :, 1:]  # (batch, 8, 8)
-        hashes.append(np.packbits(darker.reshape(len(darker), 64), axis=1).view(np.uint64)[:, 0])
-    return np.concatenate(hashes)
+    darker = grey[:, :, :-1] < grey[:, :, 1:]  # (n, 8, 8)
+    return np.packbits(darker.reshape(len(darker), 64), axis=1).view(np.uint64)[:, 0]
 
 
-def near_pairs(hashes: np.ndarray) -> set[tuple[int, int]]:
+def near_pairs(labelled: LabelledImages) -> set[tuple[int, int]]:
+    """Positions of images that look alike: of similar hashes, and of nearly the same colours everywhere."""
+    hashes = difference_hashes(thumbnails(labelled, (8, 9), 1)[..., 0])
+    colours = thumbnails(labelled, (16, 16), 3).astype(np.int16)
+    return {
+        (one, two)
+        for one, two in similar_hashes(hashes)
+        if np.abs(colours[one] - colours[two]).mean() <= NEAR_LEVELS
+    }
+
+
+def similar_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
     """Pairs whose hashes differ in at most three bits: then they agree in one of their four quarters.
 
     Quarters that many images share (such as those of an even background) are passed over.
