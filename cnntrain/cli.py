@@ -39,7 +39,6 @@ def main(words: list[str] | None = None) -> int:
     except CnntrainError as error:
         return report(error)
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
         return STOPPED_BY_SIGINT
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,7 +69,7 @@ def train(words: list[str]) -> int:
 
     request = composition.read_request(words, verbs=list(VERBS))
     overrides, problems = composition.prepare(request)
-    composition.check(request, overrides, problems, parse)
+    composition.check(request, overrides, problems, parse=parse)
     command = shlex.join(["cnntrain", "train", *words])
     exit_codes = [0]
 

@@ -5,6 +5,7 @@ grammar refuses many paths. So overrides are prepared first (`prepare`), every j
 and parsed (`check`), and only then does Hydra run the jobs (`run_jobs`).
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cnntrain.errors import ConfigError
 from cnntrain.settings import unknown
@@ -185,7 +186,9 @@ def accepted(text: str, multirun: bool) -> bool:
     return multirun or not override.is_sweep_override()
 
 
-def check(request: Request, overrides: list[str], problems: list[str], parse: Callable[[Mapping[str, Any]], Any]) -> None:
+def check(
+    request: Request, overrides: list[str], problems: list[str], *, parse: Callable[[Mapping[str, Any]], Any]
+) -> None:
     """Composes and parses the configuration of every job; raises one ConfigError with all that is wrong."""
     problems = [*problems, *wrong_defaults(request)]
     found: dict[str, None] = dict.fromkeys(problems)
@@ -231,7 +234,7 @@ def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dic
         with hydra.initialize_config_dir(str(request.folders[0]), version_base="1.3", job_name="cnntrain"):
             config = hydra.compose(request.config_name, [*search, *overrides], return_hydra_config=True)
         hydra_values = OmegaConf.to_container(config["hydra"], resolve=False)
-        return plain(config), dict(hydra_values)
+        return plain(config), cast(dict[str, Any], hydra_values)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error)) from error
 
@@ -243,7 +246,7 @@ def plain(config: Any) -> dict[str, Any]:
     config = config.copy()
     with open_dict(config):
         config.pop("hydra", None)
-    return OmegaConf.to_container(config, resolve=True)
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def explain(error: Exception) -> str:
@@ -266,7 +269,7 @@ def wrong_defaults(request: Request) -> list[str]:
             continue
         for item in content.get("defaults", ()) if isinstance(content, dict) else ():
             for key, option in item.items() if isinstance(item, dict) else ():
-                group = str(key).removeprefix("override ").removeprefix("optional ").strip().lstrip("/").partition("@")[0]
+                group = re.sub(r"^(override |optional )*/?", "", str(key)).partition("@")[0]
                 names = options(request.folders, group)
                 if isinstance(option, str) and "$" not in option and names and option not in names:
                     problems.append(unknown(f"{path}: defaults: {group}: no such option {option!r}", option, names))
@@ -284,7 +287,8 @@ def own_files(request: Request) -> list[Path]:
 
 def code_in(values: Any, hydra_values: dict[str, Any]) -> list[str]:
     """Settings that would make Hydra run or write something of a YAML file's choosing."""
-    found = [f"{key}: YAML files can't name code to run; remove it" for key in keys_of(values) if key.endswith("_target_")]
+    targets = [key for key in keys_of(values) if key.endswith("_target_")]
+    found = [f"{key}: YAML files can't name code to run; remove it" for key in targets]
     if hydra_values.get("callbacks"):
         found.append("hydra.callbacks: would run code; remove it")
     for key in ("job_logging", "hydra_logging"):
@@ -320,7 +324,12 @@ def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, An
         hydra_config = HydraConfig.get()
         exact = any(item.startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
         exact = exact or hydra_config.mode is not None and hydra_config.mode.name == "MULTIRUN"
-        return job(plain(config), Path(hydra_config.runtime.output_dir), exact)
+        folder = Path(hydra_config.runtime.output_dir)
+        try:
+            return job(plain(config), folder, exact)
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # Hydra made it; it is empty when the job failed at its start
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, instead of a traceback and exit code 1
     sys.argv = ["cnntrain", *request.arguments(overrides)]
@@ -336,6 +345,6 @@ def complete(verbs: list[str], words: list[str]) -> None:
             return  # paths: the shell's own completion
         line = line.replace(f" {typed[1]}", "", 1)
         os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
-    elif len(typed) < 2 or (len(typed) == 2 and not line.endswith(" ")):
+    elif any(word.startswith("query=") for word in words) and len(typed) <= 2 and not line.endswith(" "):
         print("\n".join(verb for verb in verbs if verb.startswith(typed[1] if len(typed) == 2 else "")))
     run_jobs(Request(flags=words), [], lambda *_: None)

@@ -93,19 +93,20 @@ def read_choice(group: str, values: object) -> tuple[Any, list[str]]:
     if name is None:
         return None, [f"{group}.{key}: is missing; expected one of {', '.join(classes)}"]
     if name not in classes:
-        return None, [unknown(f"{group}.{key}: expected one of {len(classes)} names; received {name!r}", str(name), classes)]
+        return None, [unknown(f"{group}.{key}: no such name {name!r}", str(name), classes)]
     chosen = classes[str(name)]
     built, problems = read(chosen, values, group)
-    return built, [elsewhere(problem, group, key, chosen) for problem in problems]
+    return built, [elsewhere(problem, group, str(name)) for problem in problems]
 
 
-def elsewhere(problem: str, group: str, key: str, chosen: type) -> str:
+def elsewhere(problem: str, group: str, name: str) -> str:
     """The text for an unknown key, with the options that do have it where there are some."""
     found = re.match(rf"{group}\.(\w+): no such key", problem)
-    owners = [name for name, cls in CHOICES[group][1].items() if found and found[1] in fields_of(cls)]
-    if found is None or not owners or found[1] in fields_of(chosen):
+    key, classes = CHOICES[group]
+    owners = [owner for owner, cls in classes.items() if found and found[1] in fields_of(cls)]
+    if found is None or not owners:
         return problem
-    return f"{found[0]} with {group}.{key}={chosen.__dataclass_fields__[key].default}: {', '.join(owners)} have it"
+    return f"{found[0]} with {group}.{key}={name}: {', '.join(owners)} have it"
 
 
 def every_key() -> list[str]:

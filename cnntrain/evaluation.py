@@ -102,7 +102,8 @@ def evaluate(path: Path, *, split: str, as_json: bool) -> None:
         terminal.warning("the data have changed since training, so that training images may be among these")
     examples = labelled.split(split)
     if not len(examples):
-        raise DataError(f"{path}: its data have no {split} images (data.{split}={getattr(trained.experiment.data, split)})")
+        asked = getattr(trained.experiment.data, split)
+        raise DataError(f"{path}: its data have no {split} images (data.{split}={asked})")
     results = evaluate_split(
         trained.model, examples, trained.network_input, batch_size=trained.experiment.batch_size, limit=None
     )

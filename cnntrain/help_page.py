@@ -1,7 +1,7 @@
 """The pages of `cnntrain --help` and `cnntrain train --keys`, made from conf/ and the settings themselves."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 EXAMPLES = (
@@ -39,9 +39,9 @@ def front_page(verbs: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def section(title: str, rows: object) -> Iterator[str]:
+def section(title: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     """A titled list of two columns."""
-    rows = list(rows)  # type: ignore[call-overload]
+    rows = list(rows)
     width = max(len(name) for name, _ in rows) + 2
     yield f"{title}:"
     for name, text in rows:
@@ -51,8 +51,8 @@ def section(title: str, rows: object) -> Iterator[str]:
 
 def groups() -> dict[str, list[str]]:
     """The shipped options of each group."""
-    folder = shipped()
-    return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in sorted(folder.iterdir()) if path.is_dir()}
+    folders = sorted(path for path in shipped().iterdir() if path.is_dir())
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
 def shipped() -> Path:
@@ -79,8 +79,9 @@ def keys_page() -> str:
     lines = ["usage: cnntrain [train] GROUP=OPTION… KEY=VALUE…", "", "top level:"]
     plain = [name for name in fields_of(Experiment) if name not in (*CHOICES, "augmentation", "schedule", "limits")]
     lines += key_lines(Experiment, "", plain)
-    for prefix, cls in (("limits", Limits), ("augmentation", Augmentation), ("schedule.phases.NAME", Phase)):
-        lines += ["", f"{prefix}:", *key_lines(cls, f"{prefix}.", list(fields_of(cls)))]
+    nested: dict[str, type] = {"limits": Limits, "augmentation": Augmentation, "schedule.phases.NAME": Phase}
+    for prefix, settings in nested.items():
+        lines += ["", f"{prefix}:", *key_lines(settings, f"{prefix}.", list(fields_of(settings)))]
     for group, (key, classes) in CHOICES.items():
         base = next(iter(classes.values())).__mro__[-2]
         common = list(fields_of(base))
@@ -96,7 +97,7 @@ def key_lines(cls: type, prefix: str, names: list[str]) -> Iterator[str]:
     """A line for each key: its full name, default, and what it takes."""
     from cnntrain.settings import describe, fields_of, has_default
 
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     for name in names:
         default = "null" if defaults[name] is None else str(defaults[name]) if has_default(cls, name) else "required"
         yield f"  {prefix + name:<48} {default:<12} {describe(fields_of(cls)[name])}"

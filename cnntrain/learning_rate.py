@@ -52,3 +52,9 @@ class Curve(LearningRateSchedule):
             "decay": self.decay,
             "batches_per_update": self.batches_per_update,
         }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Curve":
+        """The curve that `get_config` described."""
+        after = config["after_warmup"] and keras.saving.deserialize_keras_object(config["after_warmup"])
+        return cls(**{**config, "after_warmup": after})

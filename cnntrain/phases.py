@@ -66,7 +66,9 @@ class Schedule:
             raise ValueError("phases: expected at least one phase; received none")
 
 
-def learning_rate_curve(phase: Phase, optimizer: "Optimizer", *, steps_per_epoch: int, epochs: int) -> "LearningRateSchedule":
+def learning_rate_curve(
+    phase: Phase, optimizer: "Optimizer", *, steps_per_epoch: int, epochs: int
+) -> "LearningRateSchedule":
     """The learning rate of a phase as Keras wants it: a function of the optimizer's count of batches."""
     from keras.optimizers import schedules
 

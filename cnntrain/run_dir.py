@@ -4,6 +4,7 @@ import csv
 import fcntl
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class RunDir:
         self.curves = path / "curves.png"
         self.confusion = path / "confusion.png"
         self.log = path / "log.txt"
-        self._lock: io.TextIOWrapper | None = None
+        self._lock: int | None = None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -64,17 +65,23 @@ class RunDir:
 
     def _claim(self) -> bool:
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = open(self.path / "run.lock", "a+")
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = not self.config.exists()
         except BlockingIOError:
-            lock.close()
-            return False
-        if self.config.exists():
-            lock.close()
+            free = False
+        if not free:
+            os.close(lock)
             return False
         self._lock = lock
         return True
+
+    def close(self) -> None:
+        """Gives up the lock; the end of the process does so too, however it ends."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Writes config.yaml: the whole experiment, which `parse` reads again."""

@@ -85,7 +85,7 @@ def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None
     """
     if not isinstance(values, Mapping):
         return None, [f"{key}: expected a mapping of keys; received {values!r}"]
-    annotations = fields_of(cls)
+    annotations = fields_of(cls)  # type: ignore[arg-type]
     problems = [
         unknown(f"{join(key, name)}: no such key", join(key, str(name)), (join(key, known) for known in annotations))
         for name in values
@@ -226,7 +226,7 @@ def describe(annotation: Any) -> str:
 def fields_of(cls: type) -> dict[str, Any]:
     """The annotations of a dataclass's fields, by name and in order."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def has_default(cls: type, name: str) -> bool:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 CLASSES_SHOWN = 20
+PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
 
 
 class Terminal:
@@ -22,6 +23,8 @@ class Terminal:
 
     def __init__(self, log: Path | None = None):
         self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_WIDTH
         self.log = log
 
     def line(self, text: str, *, style: str | None = None) -> None:
@@ -38,7 +41,7 @@ class Terminal:
         self.console.print(table)
         if self.log is not None:
             with open(self.log, "a", encoding="utf-8") as file:
-                Console(file=file, width=100).print(table)
+                Console(file=file, width=PLAIN_WIDTH).print(table)
 
     def header(self, facts: Mapping[str, str]) -> None:
         """What is about to run."""
@@ -66,7 +69,8 @@ class Terminal:
     def epoch(self, row: Mapping[str, Any], *, epochs: int, best: bool) -> None:
         """The line of a finished epoch."""
         width = len(str(epochs))
-        text = f"{row['phase']} {row['epoch']:>{width}}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
+        text = f"{row['phase']} {row['epoch']:>{width}}/{epochs}"
+        text += f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
         if row["val_loss"] != "":
             text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
         text += f"  {row['learning_rate']:.2g}  {row['images_per_second']:,.0f} images/s  {duration(row['seconds'])}"

@@ -58,6 +58,12 @@ class Progress:
             return True
         return False
 
+    def reached(self) -> str:
+        """What a run that ends now has to show."""
+        if not self.history:
+            return "no finished epoch"
+        return f"the history of {len(self.history)} epochs, with the network of epoch {self.best_epoch},"
+
 
 def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
     """Trains what the experiment describes in a new run folder; the validation accuracy of its best epoch.
@@ -65,6 +71,7 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
     Raises CnntrainError; KeyboardInterrupt when it is stopped, with everything reached saved.
     """
     started = time.perf_counter()
+    experiment.data.check()
     backend.load()
     from cnntrain.data.images import unreadable_file_named
 
@@ -72,29 +79,35 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
     backend.start_run(seed=experiment.seed, precision=experiment.precision)
     experiment, network_input = fit_to_data(experiment, labelled)
     model = experiment.model.build(network_input.shape, len(labelled.class_names))
-    run_dir = RunDir.create(path, exact=exact)
-    terminal = Terminal(run_dir.log)
-    job = Job(experiment, labelled, network_input, model, run_dir, terminal)
-    run_dir.write_config(to_mapping(experiment))
-    run_dir.write_json(run_dir.record, job.record(command))
-    terminal.header(job.facts())
-    job.report_quarantine()
-    try:
-        with unreadable_file_named(labelled.train.table):
-            job.train()
-    finally:
-        if job.progress.history:
-            plots.draw_curves(job.progress.history, run_dir.curves)
-    job.test()
-    terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
-    folder = shlex.quote(str(run_dir))
-    terminal.next_commands(
-        [
-            (f"cnntrain predict {folder} IMAGE…", "classify images"),
-            (f"cnntrain evaluate {folder} --split validation", "measure another split"),
-        ]
-    )
+    with contextlib.closing(RunDir.create(path, exact=exact)) as run_dir:
+        terminal = Terminal(run_dir.log)
+        job = Job(experiment, labelled, network_input, model, run_dir, terminal)
+        run_dir.write_config(to_mapping(experiment))
+        run_dir.write_json(run_dir.record, job.record(command))
+        terminal.header(job.facts())
+        job.report_quarantine()
+        try:
+            with unreadable_file_named(labelled.train.table):
+                job.train()
+        except KeyboardInterrupt:
+            terminal.line(f"stopped; {job.progress.reached()} is in {run_dir}")
+            raise
+        finally:
+            if job.progress.history:
+                plots.draw_curves(job.progress.history, run_dir.curves)
+        job.test()
+        terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
+        terminal.next_commands(next_commands(run_dir))
     return job.progress.best[0] if job.progress.best else float("nan")
+
+
+def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
+    """What can be done with a finished run, and what it does."""
+    folder = shlex.quote(str(run_dir))
+    return [
+        (f"cnntrain predict {folder} IMAGE…", "classify images"),
+        (f"cnntrain evaluate {folder} --split validation", "measure another split"),
+    ]
 
 
 def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
@@ -116,6 +129,7 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
         resize=architecture.resize,
         antialias=architecture.antialias,
         preprocess=architecture.preprocess,
+        crop_box=architecture.crop_box,
     )
     return dataclasses.replace(experiment, model=architecture), network_input
 
@@ -251,7 +265,7 @@ class Job:
         images = min(self.steps_per_epoch * experiment.batch_size, len(self.labelled.train))
         with self.terminal.epoch_bar(f"{phase} {number + 1}", self.steps_per_epoch) as bar:
             for done in loop.run_epoch(batches, self.steps_per_epoch):
-                loss, accuracy = float(loop.loss.result()), float(loop.accuracy.result())
+                loss, accuracy = loop.sums.loss, loop.sums.accuracy
                 if not np.isfinite(loss):
                     raise TrainingError(
                         f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done}; model.keras holds"

@@ -38,7 +38,7 @@ class Table:
         """A hash of all labels, ids and contents that are cheap to read: equal data have equal ones."""
         digest = hashlib.blake2b(digest_size=16)
         for piece in (self.labels, self.ids, *self.images.fingerprint_pieces()):
-            digest.update(np.ascontiguousarray(piece))
+            digest.update(np.ascontiguousarray(piece).data)
         digest.update(repr((self.class_names, dict(self.parts))).encode())
         return digest.hexdigest()
 
@@ -135,6 +135,9 @@ class Source:
     def title(self) -> str:
         """What the data are, in words."""
         return self.source
+
+    def check(self) -> None:
+        """Raises DataError, within seconds and without TensorFlow, where the source can't be had."""
 
     def table(self) -> Table:
         """All the images of the source; raises DataError."""

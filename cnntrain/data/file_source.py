@@ -73,7 +73,11 @@ class FileSource(Source):
         """The source's files; raises DataError."""
         raise TypeError(f"{type(self).__name__} lists nothing")
 
-    def check(self, root: Path, names: Sequence[str], *, remember: bool = True) -> "list[Checked]":
+    def check(self) -> None:
+        """Raises DataError where the files can't even be listed; table() looks into them."""
+        self.listing()
+
+    def examine(self, root: Path, names: Sequence[str], *, remember: bool = True) -> "list[Checked]":
         """Looks at the files, or recalls what was found before."""
         from cnntrain.data.check import check_files
 
@@ -88,7 +92,7 @@ class FileSource(Source):
     def table(self) -> Table:
         """All files that can be used; grey if all of them are, else colour."""
         listing = self.listing()
-        checked = self.check(listing.root, listing.names)
+        checked = self.examine(listing.root, listing.names)
         kept = np.array([not file.companion for file in checked], bool)
         listing, checked = listing.only(kept), [file for file in checked if not file.companion]
         bad = [file for file in checked if file.finding.reason]

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -132,7 +132,7 @@ class RecordImages(Images):
         self.path = path
         self.lengths = lengths
         self.image_shape = (None, None, channels)
-        self._reader = None
+        self._reader: Any = None
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
         """uint8 pixels of one row."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from cnntrain.data.augment import augment, mix_batch, random_cut
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
 from cnntrain.data.images import ArrayImages
-from cnntrain.data.operations import horizontal_flip, pad_and_crop, resize
+from cnntrain.data.operations import resize
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.randomness import image_keys
 
@@ -26,6 +27,7 @@ class NetworkInput:
     resize: str
     antialias: bool
     preprocess: str
+    crop_box: tuple[float, float, float, float] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -36,8 +38,9 @@ class NetworkInput:
 class Batches:
     """A split's batches (images, targets, weights), one epoch at a time.
 
-    images: float32 (batch, height, width, channels), preprocessed; targets: {"class": one-hot float32
-    (batch, classes)}; weights: {"class": float32 (batch,)} with `class_weights` (classes,), else {}.
+    images: float32 (batch, height, width, channels), preprocessed; targets: {"class": float32 (batch,
+    classes)}, one-hot, or mixed by MixUp and CutMix; weights: {"class": float32 (batch,)} with
+    `class_weights` (classes,), else {}.
 
     An epoch is every example exactly once; the last batch is smaller. With `shuffle` the order of an epoch is
     a function of (seed, epoch), without it the table's; the random changes of an image are a function of
@@ -87,11 +90,10 @@ class Batches:
         dataset = tf.data.Dataset.range(first_batch, self.steps).map(stages.rows_of_batch)
         if stages.by_image:
             dataset = dataset.unbatch()
-            dataset = dataset.map(stages.read, num_parallel_calls=self.parallel_calls)
+        dataset = dataset.map(stages.read, num_parallel_calls=self.parallel_calls)
+        if stages.by_image:
             dataset = dataset.batch(self.batch_size)
-            dataset = dataset.map(stages.finish, num_parallel_calls=self.parallel_calls)
-        else:
-            dataset = dataset.map(lambda rows: stages.finish(*stages.read(rows)), num_parallel_calls=self.parallel_calls)
+        dataset = dataset.map(stages.finish, num_parallel_calls=self.parallel_calls)
         options = tf.data.Options()
         options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
         options.deterministic = True
@@ -118,7 +120,7 @@ class Stages:
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
-        self.by_image = not isinstance(self.images, ArrayImages) or augmentation.random_crop
+        self.by_image = not isinstance(self.images, ArrayImages) or augmentation.cuts
         self.class_count = len(examples.table.class_names)
         with tf.device("CPU"):
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -138,32 +140,36 @@ class Stages:
 
     def read(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The pixels of one row, or of several of an array, at the network's size and channels; and the rows."""
+        expected = self.network_input
         images = self.images.read(rows)
-        key = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
+        if self.augmentation.cuts:
+            images = random_cut(images, self.keys(rows), self.augmentation)
         images = resize(
             images,
-            self.network_input.image_size,
-            policy=self.network_input.resize,
-            antialias=self.network_input.antialias,
-            key=key if self.augmentation.random_crop else None,
+            expected.image_size,
+            policy="stretch" if self.augmentation.random_resized_crop else expected.resize,
+            antialias=expected.antialias,
+            crop_box=expected.crop_box,
         )
-        return with_channels(images, self.network_input.channels), rows
+        return with_channels(images, expected.channels), rows
 
     def finish(
         self, images: tf.Tensor, rows: tf.Tensor
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
         """A batch augmented and preprocessed, with its targets and weights."""
-        keys = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
-        if self.augmentation.horizontal_flip:
-            images = horizontal_flip(images, keys, self.augmentation.horizontal_flip)
-        if self.augmentation.pad_pixels:
-            images = pad_and_crop(images, keys, self.augmentation.pad_pixels)
+        keys = self.keys(rows)
+        images = augment(images, keys, self.augmentation)
         labels = tf.gather(self.labels, rows)
-        weights = {}
+        weights: Mapping[str, tf.Tensor] = {}
         if self.class_weights is not None:
-            weights["class"] = tf.gather(self.class_weights, labels)
-        targets = {"class": tf.one_hot(labels, self.class_count)}
+            weights = {"class": tf.gather(self.class_weights, labels)}
+        targets: Mapping[str, tf.Tensor] = {"class": tf.one_hot(labels, self.class_count)}
+        images, targets, weights = mix_batch(images, targets, weights, keys, self.augmentation)
         return preprocess(images, self.network_input.preprocess), targets, weights
+
+    def keys(self, rows: tf.Tensor) -> tf.Tensor:
+        """The uint64 keys of examples in this epoch, of the shape of `rows`."""
+        return image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
 
 
 def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
+import logging
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +44,23 @@ class Tfds(Source):
         """What the data are, in words."""
         return f"TFDS {self.name}"
 
+    def check(self) -> None:
+        """Raises where the set is neither prepared nor to be had from the network."""
+        builder = open_builder(self.name, self.data_dir)
+        host = None if builder.is_prepared() else unreachable_host(builder)
+        if host:
+            raise DataError(
+                f"data.name={self.name}: the set is not prepared in {builder.data_path},"
+                f" and {host} can't be reached to download it.\n{remedy(builder)}"
+            )
+
     def table(self) -> Table:
         """The parts that the splits name; raises DataError where the set can't be had."""
         builder = open_builder(self.name, self.data_dir)
         image_key, label_key = supervised_keys(builder)
         feature = builder.info.features[image_key]
         class_names = tuple(builder.info.features[label_key].names)
-        make_ready(builder)
+        prepare(builder)
         limit = int(self.memory_limit_mb * MEBIBYTE)
         parts = part_names(self, list(builder.info.splits))
         images, labels, spans = read_parts(builder, parts, image_key, label_key, limit=limit)
@@ -69,6 +78,7 @@ def open_builder(name: str, data_dir: Path | None) -> Any:
     """TFDS's builder, without loading TensorFlow or reaching out; raises ConfigError for an unknown name."""
     import tensorflow_datasets as tfds
 
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of folders that are merely not prepared
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError:
@@ -95,30 +105,31 @@ def supervised_keys(builder: Any) -> tuple[str, str]:
     return image, label
 
 
-def make_ready(builder: Any) -> None:
-    """Prepares the set if it is not there; raises DataError, soon, where the network can't be reached."""
+def prepare(builder: Any) -> None:
+    """Downloads and prepares the set if it is not there; raises DataError where that fails."""
     if builder.is_prepared():
         return
-    remedy = (
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise DataError(f"data.name={builder.name}: preparing the set failed: {error}\n{remedy(builder)}") from error
+
+
+def remedy(builder: Any) -> str:
+    """How to get a set that is not here."""
+    return (
         f"On a machine with a network, run the same command once, or\n"
         f"    python -c \"import tensorflow_datasets as t; t.builder('{builder.name}').download_and_prepare()\"\n"
         f"and copy {builder.data_path} to the same place here (data.data_dir names another folder);\n"
         f"or train without a download: data=digits, data=folder data.path=…, data=idx data.path=…"
     )
-    host = unreachable_host(builder)
-    if host:
-        raise DataError(
-            f"data.name={builder.name}: the set is not prepared in {builder.data_path},"
-            f" and {host} can't be reached to download it.\n{remedy}"
-        )
-    try:
-        builder.download_and_prepare()
-    except Exception as error:
-        raise DataError(f"data.name={builder.name}: preparing the set failed: {error}\n{remedy}") from error
 
 
 def unreachable_host(builder: Any) -> str | None:
     """The host of the set's files if it does not answer within seconds, through the proxy where one is set."""
+    import urllib.error
+    import urllib.request
+
     urls = [url for url in builder.url_infos if urlsplit(url).scheme in ("http", "https")]
     address = urlsplit(urls[0] if urls else "https://storage.googleapis.com")
     root = f"{address.scheme}://{address.netloc}/"
