@@ -71,7 +71,13 @@ def ours(folder: Path, options: list[str]) -> Callable[[], int]:
     expected = NetworkInput(image_size=(SIZE, SIZE), channels=3, resize="crop", antialias=False, preprocess="tf")
     augmentation = Augmentation(random_crop=True, horizontal_flip=0.5)
     train = Folder(path=folder, validation=0.0, test=0.0).load().train
-    batches = Batches(train, expected, batch_size=BATCH, shuffle=True, augmentation=augmentation)
+    if "cached" in options:
+        from cnntrain.data.decoded import decoded_once
+
+        train = decoded_once(train, expected, augmentation)
+    decoding = options[0] if options and "cached" not in options else "fast"
+    settings = {"shuffle": True, "augmentation": augmentation, "decoding": decoding}
+    batches = Batches(train, expected, batch_size=BATCH, **settings)
     epochs = itertools.count()
     return lambda: drain(batches.epoch(next(epochs)))
 
@@ -197,6 +203,8 @@ OTHERS = {
 }
 CONTESTANTS = {
     "ours": (ours, []),
+    "ours, decoding=accurate": (ours, ["accurate"]),
+    "ours, cache_decoded": (ours, ["cached"]),
     "notebook": (notebook, []),
     "image_dataset_from_directory": (keras_directory, []),
     "TensorFlow decoding only": (tensorflow_decode, []),

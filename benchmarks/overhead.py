@@ -87,7 +87,8 @@ def main() -> None:
             ours += [f"schedule.phases.all.epochs={options.epochs}", f"hydra.run.dir={folder}/run"]
             times["cnntrain"].append(seconds([sys.executable, "-m", "cnntrain", *ours]))
             times["bare script"].append(seconds([sys.executable, "-c", BARE, str(options.epochs), folder]))
-        print(f"round {number + 1}: " + ", ".join(f"{name} {values[-1]:.1f} s" for name, values in times.items()))
+        latest = ", ".join(f"{name} {values[-1]:.1f} s" for name, values in times.items())
+        print(f"round {number + 1}: {latest}", flush=True)
     ours, bare = (statistics.median(values) for values in times.values())
     print(f"median: cnntrain {ours:.1f} s, bare script {bare:.1f} s, ratio {ours / bare:.3f}")
 

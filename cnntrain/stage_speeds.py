@@ -40,6 +40,7 @@ def bench(experiment: Experiment) -> None:
         seed=experiment.seed,
         shuffle=True,
         augmentation=experiment.augmentation,
+        decoding=experiment.data.decoding,
         parallel_calls=experiment.parallel_calls,
     )
     rates = stage_rates(batches)

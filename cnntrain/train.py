@@ -164,11 +164,12 @@ class Job:
             parallel_calls=experiment.parallel_calls,
         )
         self.training_batches = batches(
-            labelled.train,
+            self.training_examples(),
             seed=experiment.seed,
             shuffle=True,
             augmentation=experiment.augmentation,
             class_weights=class_weights(experiment, labelled),
+            decoding=experiment.data.decoding,
         )
         self.validation_batches = batches(labelled.validation)
         self.steps_per_epoch = self.steps(labelled.train)
@@ -176,6 +177,14 @@ class Job:
             name: phase.length(self.steps_per_epoch, limit=experiment.limits.epochs_per_phase)
             for name, phase in experiment.schedule.phases.items()
         }
+
+    def training_examples(self) -> Examples:
+        """The training split, from the cache of decoded images where that is asked for."""
+        if not self.experiment.data.cache_decoded:
+            return self.labelled.train
+        from cnntrain.data.decoded import decoded_once
+
+        return decoded_once(self.labelled.train, self.network_input, self.experiment.augmentation)
 
     def steps(self, examples: Examples) -> int:
         """The number of batches of a split."""

@@ -8,21 +8,18 @@ from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.colour import random_colour
 from cnntrain.data.geometry import horizontal_flip, pad_and_crop, random_affine, vertical_flip
 from cnntrain.data.mixing import erase, mixture
-from cnntrain.data.operations import crop, resized_crop_box, square_crop
+from cnntrain.data.operations import resized_crop_box, square_box
 from cnntrain.data.policies import aug_mix, rand_augment, trivial_augment
 
 Named = Mapping[str, tf.Tensor]
 
 
-def random_cut(image: tf.Tensor, key: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """The part of one image (height, width, channels), at its own size, that goes on; the key is scalar."""
+def random_box(height: tf.Tensor, width: tf.Tensor, *, key: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+    """The part of one image that goes on, as a box: int32 (4,), top, left, height, width; the key is scalar."""
     if augmentation.random_crop:
-        return square_crop(image, key)
-    if augmentation.random_resized_crop:
-        height, width = tf.shape(image)[0], tf.shape(image)[1]
-        area, aspect_ratio = augmentation.crop_area, augmentation.crop_aspect_ratio
-        return crop(image, resized_crop_box(height, width, key, area=area, aspect_ratio=aspect_ratio))
-    return image
+        return square_box(height, width, key)
+    area, aspect_ratio = augmentation.crop_area, augmentation.crop_aspect_ratio
+    return resized_crop_box(height, width, key, area=area, aspect_ratio=aspect_ratio)
 
 
 def augment(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:

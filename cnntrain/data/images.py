@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from cnntrain.data.augmentation import Augmentation
+from cnntrain.data.decode import Part, cut, read_image
 from cnntrain.errors import DataError
 
 if TYPE_CHECKING:
     from cnntrain.data.base import Table
 
 ADDRESS = re.compile(r"\{\{.*?\}\}| \[Op:\w+\].*", re.DOTALL)  # what TensorFlow puts round a message
-# by EXIF's orientation, of which there is no 0: the direction in which rows and columns are taken
-ROW_STEPS = (1, 1, 1, -1, -1, 1, 1, -1, -1)
-COLUMN_STEPS = (1, 1, -1, -1, 1, 1, -1, -1, 1)
 
 
 class Images:
@@ -28,9 +27,14 @@ class Images:
     """
 
     image_shape: tuple[int | None, int | None, int]
+    reads_batches = False
 
-    def read(self, row: tf.Tensor) -> tf.Tensor:
-        """uint8 pixels (height, width, channels) of one row."""
+    def read_batch(self, rows: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+        """Where `reads_batches`: images (batch, height, width, channels) at the network's size, cut and mirrored."""
+        raise TypeError(f"{type(self).__name__} reads one image after another")
+
+    def read(self, row: tf.Tensor, part: Part | None = None) -> tf.Tensor:
+        """uint8 pixels (height, width, channels) of one row, upright, or of a part of them."""
         raise TypeError(f"{type(self).__name__} reads nothing")
 
     def content(self, row: int) -> bytes:
@@ -45,6 +49,10 @@ class Images:
         """Arrays that stand for the contents."""
         return []
 
+    def location(self) -> bytes:
+        """Where the pixels lie, for what is kept of them on this machine."""
+        return b""
+
 
 class ArrayImages(Images):
     """Images of one size, held as uint8 (n, height, width, channels)."""
@@ -54,12 +62,12 @@ class ArrayImages(Images):
         self.image_shape = pixels.shape[1:]
         self._tensor: tf.Tensor | None = None
 
-    def read(self, row: tf.Tensor) -> tf.Tensor:
+    def read(self, row: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         """uint8 pixels of one row, or of each of several rows (n, height, width, channels)."""
         if self._tensor is None:
             with tf.init_scope(), tf.device("CPU"):
                 self._tensor = tf.constant(self.pixels)
-        return tf.gather(self._tensor, row)
+        return cut(tf.gather(self._tensor, row), part, None)
 
     def content(self, row: int) -> bytes:
         """The pixels."""
@@ -78,12 +86,12 @@ class EncodedImages(Images):
         self.image_shape = (None, None, channels)
         self._tensor: tf.Tensor | None = None
 
-    def read(self, row: tf.Tensor) -> tf.Tensor:
+    def read(self, row: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         """uint8 pixels of one row."""
         if self._tensor is None:
             with tf.init_scope(), tf.device("CPU"):
                 self._tensor = tf.constant(self.encoded)
-        return decode(tf.gather(self._tensor, row), channels=self.image_shape[2])
+        return read_image(tf.gather(self._tensor, row), channels=self.image_shape[2], part=part)
 
     def content(self, row: int) -> bytes:
         """The encoded file."""
@@ -110,7 +118,7 @@ class FileImages(Images):
         self.image_shape = (None, None, channels)
         self._tensors: tuple[tf.Tensor, tf.Tensor | None] | None = None
 
-    def read(self, row: tf.Tensor) -> tf.Tensor:
+    def read(self, row: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         """uint8 pixels of one row, upright."""
         if self._tensors is None:
             with tf.init_scope(), tf.device("CPU"):
@@ -118,14 +126,15 @@ class FileImages(Images):
                 oriented = self.orientations is not None
                 self._tensors = paths, tf.constant(self.orientations, tf.int32) if oriented else None
         paths, orientations = self._tensors
-        image = decode(tf.io.read_file(tf.gather(paths, row)), channels=self.image_shape[2])
-        return image if orientations is None else upright(image, tf.gather(orientations, row))
+        orientation = None if orientations is None else tf.gather(orientations, row)
+        encoded = tf.io.read_file(tf.gather(paths, row))
+        return read_image(encoded, channels=self.image_shape[2], part=part, orientation=orientation)
 
     def find_unreadable(self) -> tuple[int, str] | None:
         """The first file that is gone or that can't be decoded."""
         for row, path in enumerate(self.paths):
             try:
-                decode(tf.io.read_file(path), channels=self.image_shape[2])
+                read_image(tf.io.read_file(path), channels=self.image_shape[2])
             except tf.errors.NotFoundError:
                 return row, "the file is gone"
             except tf.errors.OpError as error:
@@ -135,6 +144,10 @@ class FileImages(Images):
     def content(self, row: int) -> bytes:
         """The file."""
         return Path(os.fsdecode(self.paths[row])).read_bytes()
+
+    def location(self) -> bytes:
+        """All paths: those of converted files name what they were converted to."""
+        return b"\0".join(self.paths)
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """The files' sizes in bytes; their names stand in the table's ids."""
@@ -150,10 +163,10 @@ class RecordImages(Images):
         self.image_shape = (None, None, channels)
         self._reader: Any = None
 
-    def read(self, row: tf.Tensor) -> tf.Tensor:
+    def read(self, row: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         """uint8 pixels of one row."""
         encoded = tf.numpy_function(self._record, [row], tf.string, stateful=False)
-        return decode(tf.ensure_shape(encoded, ()), channels=self.image_shape[2])
+        return read_image(tf.ensure_shape(encoded, ()), channels=self.image_shape[2], part=part)
 
     def _record(self, row: np.ndarray) -> bytes:
         if self._reader is None:
@@ -169,30 +182,6 @@ class RecordImages(Images):
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Every record's length in bytes."""
         return [self.lengths]
-
-
-def decode(encoded: tf.Tensor, *, channels: int | None) -> tf.Tensor:
-    """uint8 pixels (height, width, channels) of an encoded image; of an animation, its first frame.
-
-    A JPEG comes out as from Pillow, bit for bit; TensorFlow's default would be the fast, inaccurate DCT.
-    """
-    image = tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(encoded, channels=channels or 0, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(encoded, channels=channels, expand_animations=False),
-    )
-    return tf.ensure_shape(image, (None, None, channels))
-
-
-def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """An image (height, width, channels) turned and mirrored as EXIF's orientation, 1 to 8, says.
-
-    Source: Exif 2.32, 4.6.4 A, tag 274. From 5 on rows and columns are exchanged first.
-    """
-    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-    down = tf.gather(ROW_STEPS, orientation)
-    right = tf.gather(COLUMN_STEPS, orientation)
-    return tf.ensure_shape(image[::down, ::right], (None, None, image.shape[2]))
 
 
 @contextlib.contextmanager

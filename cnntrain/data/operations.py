@@ -12,9 +12,13 @@ ATTEMPTS = 10
 
 def square_crop(image: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
     """The largest square of images (…, height, width, channels): the central one, or anywhere by the key."""
-    height, width = tf.shape(image)[-3], tf.shape(image)[-2]
+    return crop(image, square_box(tf.shape(image)[-3], tf.shape(image)[-2], key))
+
+
+def square_box(height: tf.Tensor, width: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
+    """The largest square of an image: the central one, or anywhere by the key."""
     side = tf.minimum(height, width)
-    return crop(image, placed(side, side, height, width, key))
+    return placed(side, side, height, width, key)
 
 
 def resized_crop_box(
@@ -53,12 +57,15 @@ def placed(
     box_height: tf.Tensor, box_width: tf.Tensor, height: tf.Tensor, width: tf.Tensor, key: tf.Tensor | None
 ) -> tf.Tensor:
     """A box of a size inside an image: in the centre, or anywhere by the key."""
-    if key is None:
-        top, left = (height - box_height) // 2, (width - box_width) // 2
-    else:
-        top = whole(key, Draw.CROP_TOP, height - box_height + 1)
-        left = whole(key, Draw.CROP_LEFT, width - box_width + 1)
+    top, left = corner(height - box_height, width - box_width, key)
     return tf.stack([top, left, box_height, box_width])
+
+
+def corner(spare_height: tf.Tensor, spare_width: tf.Tensor, key: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Top and left of a box that leaves so many pixels of an image free, or of a batch of them."""
+    if key is None:
+        return spare_height // 2, spare_width // 2
+    return whole(key, Draw.CROP_TOP, spare_height + 1), whole(key, Draw.CROP_LEFT, spare_width + 1)
 
 
 def crop(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:

@@ -1,15 +1,18 @@
 """The one tf.data chain: from row numbers to preprocessed batches, the same for training and evaluation."""
 
+import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.augment import augment, mix_batch, random_cut
+from cnntrain.data.augment import augment, mix_batch, random_box
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
+from cnntrain.data.decode import Part
+from cnntrain.data.geometry import flip_one
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.operations import resize
 from cnntrain.data.preprocess import preprocess
@@ -57,6 +60,7 @@ class Batches:
         shuffle: bool = False,
         augmentation: Augmentation | None = None,
         class_weights: np.ndarray | None = None,
+        decoding: str = "accurate",
         parallel_calls: int | None = None,
     ):
         self.steps = -(-len(examples) // batch_size)
@@ -70,6 +74,7 @@ class Batches:
             shuffle=shuffle,
             augmentation=augmentation or Augmentation(),
             class_weights=class_weights,
+            decoding=decoding,
         )
         self._whole_epoch: tf.data.Dataset | None = None
 
@@ -89,7 +94,7 @@ class Batches:
         """The chain of one epoch cut off after each stage, to be timed: by the stage's name."""
         rows = self._rows(0)
         return {
-            "read and decode": rows.map(self.stages.images.read, num_parallel_calls=self.parallel_calls),
+            "read and decode": rows.map(self.stages.pixels, num_parallel_calls=self.parallel_calls),
             "crop and resize": self._resized(rows),
             "augment and preprocess": self._chain(0),
         }
@@ -125,6 +130,7 @@ class Stages:
         shuffle: bool,
         augmentation: Augmentation,
         class_weights: np.ndarray | None,
+        decoding: str,
     ):
         self.images = examples.table.images
         self.network_input = network_input
@@ -132,7 +138,12 @@ class Stages:
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
-        self.by_image = not isinstance(self.images, ArrayImages) or augmentation.cuts
+        self.decoding = decoding
+        self.by_batch = self.images.reads_batches
+        self.by_image = not self.by_batch and (not isinstance(self.images, ArrayImages) or augmentation.cuts)
+        self.after_reading = augmentation
+        if self.by_image or self.by_batch:  # mirrored as they are read: in a batch each would be copied twice
+            self.after_reading = replace(augmentation, horizontal_flip=0.0)
         self.class_count = len(examples.table.class_names)
         with tf.device("CPU"):
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -153,24 +164,40 @@ class Stages:
     def read(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The pixels of one row, or of several of an array, at the network's size and channels; and the rows."""
         expected = self.network_input
-        images = self.images.read(rows)
-        if self.augmentation.cuts:
-            images = random_cut(images, self.keys(rows), self.augmentation)
+        keys = self.keys(rows)
+        if self.by_batch:
+            return self.pixels(rows), rows
         images = resize(
-            images,
+            self.pixels(rows),
             expected.image_size,
             policy="stretch" if self.augmentation.random_resized_crop else expected.resize,
             antialias=expected.antialias,
             crop_box=expected.crop_box,
         )
+        if self.by_image and self.augmentation.horizontal_flip:
+            images = flip_one(images, keys, self.augmentation.horizontal_flip)
         return with_channels(images, expected.channels), rows
+
+    def pixels(self, rows: tf.Tensor) -> tf.Tensor:
+        """What is read of one row, or of several, before it is resized."""
+        keys = self.keys(rows)
+        if self.by_batch:
+            return self.images.read_batch(rows, keys, self.augmentation)
+        return self.images.read(rows, self.part(keys))
+
+    def part(self, key: tf.Tensor) -> Part | None:
+        """What is cut out of an image before it is resized; None where nothing is, or nothing at random."""
+        if not self.augmentation.cuts:
+            return None
+        box_of = functools.partial(random_box, key=key, augmentation=self.augmentation)
+        return Part(box_of, self.network_input.image_size, self.decoding)
 
     def finish(
         self, images: tf.Tensor, rows: tf.Tensor
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
         """A batch augmented and preprocessed, with its targets and weights."""
         keys = self.keys(rows)
-        images = augment(images, keys, self.augmentation)
+        images = augment(images, keys, self.after_reading)
         labels = tf.gather(self.labels, rows)
         weights: Mapping[str, tf.Tensor] = {}
         if self.class_weights is not None:

@@ -245,7 +245,8 @@ def decoded_if_small(images: "Images", shape: tuple[int | None, ...], *, limit: 
 
     Sets of one fixed size are stored as PNG, so that decoding once or each time gives the same pixels.
     """
-    from cnntrain.data.images import ArrayImages, EncodedImages, decode
+    from cnntrain.data.decode import read_image
+    from cnntrain.data.images import ArrayImages, EncodedImages
 
     if not isinstance(images, EncodedImages) or None in shape:
         return images
@@ -256,6 +257,6 @@ def decoded_if_small(images: "Images", shape: tuple[int | None, ...], *, limit: 
     dataset = tf.data.Dataset.from_tensor_slices(images.encoded)
     options = tf.data.Options()
     options.autotune.enabled = False
-    dataset = dataset.map(lambda item: decode(item, channels=shape[-1]), num_parallel_calls=os.cpu_count())
+    dataset = dataset.map(lambda item: read_image(item, channels=images.image_shape[2]), num_parallel_calls=os.cpu_count())
     batches = dataset.batch(READ_AT_ONCE).with_options(options).as_numpy_iterator()
     return ArrayImages(np.concatenate(list(batches)))
