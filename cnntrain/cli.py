@@ -8,10 +8,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnntrain import __version__
-from cnntrain.errors import CnntrainError
+from cnntrain.errors import CnntrainError, ConfigError
+
+if TYPE_CHECKING:
+    from cnntrain.composition import Request
+    from cnntrain.config import Experiment
 
 STOPPED_BY_SIGINT = 130
 ISSUES = "please report it, with this text and the command, to the project's issues"
@@ -67,9 +71,7 @@ def train(words: list[str]) -> int:
         return 0
     from cnntrain.config import parse
 
-    request = composition.read_request(words, verbs=list(VERBS))
-    overrides, problems = composition.prepare(request)
-    composition.check(request, overrides, problems, parse=parse)
+    request, overrides, _ = checked(words)
     command = shlex.join(["cnntrain", "train", *words])
     exit_codes = [0]
 
@@ -84,6 +86,47 @@ def train(words: list[str]) -> int:
 
     composition.run_jobs(request, overrides, job)
     return next((code for code in exit_codes if code), 0)
+
+
+def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
+    """The request, Hydra's overrides and the experiment of each job; raises ConfigError with all that is wrong."""
+    from cnntrain import composition
+    from cnntrain.config import parse
+
+    request = composition.read_request(words, verbs=list(VERBS))
+    overrides, problems = composition.prepare(request)
+    return request, overrides, composition.check(request, overrides, problems, parse=parse)
+
+
+def inspect(words: list[str]) -> int:
+    """`cnntrain inspect key=value… [--out FILE]`."""
+    parser = argparse.ArgumentParser("cnntrain inspect", description=VERBS["inspect"].summary)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to look at, such as data=mnist")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="draw pictures too: a .png or .html file")
+    options, others = parser.parse_known_args(words)
+    _, _, experiments = checked([*others, *options.overrides])
+    from cnntrain import inspection
+
+    return inspection.inspect(only(experiments), out=options.out)
+
+
+def bench(words: list[str]) -> int:
+    """`cnntrain bench key=value…`."""
+    parser = argparse.ArgumentParser("cnntrain bench", description=VERBS["bench"].summary)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to time, such as data=mnist")
+    options, others = parser.parse_known_args(words)
+    _, _, experiments = checked([*others, *options.overrides])
+    from cnntrain import stage_speeds
+
+    stage_speeds.bench(only(experiments))
+    return 0
+
+
+def only(experiments: "list[Experiment]") -> "Experiment":
+    """The one experiment of a command that takes no sweep."""
+    if len(experiments) != 1:
+        raise ConfigError(f"expected one configuration, without -m; received {len(experiments)}")
+    return experiments[0]
 
 
 def evaluate(words: list[str]) -> int:
@@ -132,6 +175,8 @@ def print_help(*, keys: bool = False) -> int:
 
 VERBS = {
     "train": Verb("train a network: cnntrain [train] key=value…", train),
+    "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
+    "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),
     "evaluate": Verb("measure a trained network on a split of its data", evaluate),
     "predict": Verb("classify image files with a trained network", predict),
 }

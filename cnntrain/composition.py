@@ -13,12 +13,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from cnntrain.errors import ConfigError
 from cnntrain.settings import unknown
 
+Parsed = TypeVar("Parsed")
 PRIMARY = "train"
+COMPOSING = ("train", "inspect", "bench")  # the verbs that take key=value
 # Hydra's options that take a value of their own, as separate words
 VALUED = {
     "--config-dir": "config_dir",
@@ -187,9 +189,10 @@ def accepted(text: str, multirun: bool) -> bool:
 
 
 def check(
-    request: Request, overrides: list[str], problems: list[str], *, parse: Callable[[Mapping[str, Any]], Any]
-) -> None:
+    request: Request, overrides: list[str], problems: list[str], *, parse: Callable[[Mapping[str, Any]], Parsed]
+) -> list[Parsed]:
     """Composes and parses the configuration of every job; raises one ConfigError with all that is wrong."""
+    parsed = []
     problems = [*problems, *wrong_defaults(request)]
     found: dict[str, None] = dict.fromkeys(problems)
     for job in jobs(request, overrides):
@@ -200,11 +203,12 @@ def check(
             continue
         found.update(dict.fromkeys(code_in(values, hydra_values)))
         try:
-            parse(values)
+            parsed.append(parse(values))
         except ConfigError as error:
             found.update(dict.fromkeys(error.problems))
     if found:
         raise ConfigError(*found)
+    return parsed
 
 
 def jobs(request: Request, overrides: list[str]) -> Iterator[list[str]]:
@@ -341,7 +345,7 @@ def complete(verbs: list[str], words: list[str]) -> None:
     line = os.environ.get("COMP_LINE", "")
     typed = line.split()
     if len(typed) > 1 and typed[1] in verbs and (len(typed) > 2 or line.endswith(" ")):
-        if typed[1] != PRIMARY:
+        if typed[1] not in COMPOSING:
             return  # paths: the shell's own completion
         line = line.replace(f" {typed[1]}", "", 1)
         os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))

@@ -12,6 +12,7 @@ from cnntrain.errors import DataError
 from cnntrain.settings import Count, Fraction, WholeNumber
 
 if TYPE_CHECKING:
+    from cnntrain.data.examine import Finding
     from cnntrain.data.images import Images
 
 
@@ -22,7 +23,7 @@ class Table:
     `parts` names stretches of them (`train`, `test`, …) as (start, stop). `labels` are class numbers (n,);
     `ids` are int64 (n,) and stay with an example when others come or go: random draws are keyed by them;
     `names` say in words which example one is, such as a path. Rows of one group (n,) stay in one split.
-    `quarantined` are files that were left out: (path, reason) each.
+    `quarantined` are files that were left out: (path, reason) each; `findings` what the others' check found.
     """
 
     images: "Images"
@@ -33,6 +34,7 @@ class Table:
     parts: Mapping[str, tuple[int, int]]
     groups: np.ndarray | None = None
     quarantined: tuple[tuple[str, str], ...] = ()
+    findings: "tuple[Finding, ...]" = ()
 
     def fingerprint(self) -> str:
         """A hash of all labels, ids and contents that are cheap to read: equal data have equal ones."""

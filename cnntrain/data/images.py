@@ -33,6 +33,10 @@ class Images:
         """uint8 pixels (height, width, channels) of one row."""
         raise TypeError(f"{type(self).__name__} reads nothing")
 
+    def content(self, row: int) -> bytes:
+        """What is stored of one row: equal for equal images of one source."""
+        raise TypeError(f"{type(self).__name__} stores nothing")
+
     def find_unreadable(self) -> tuple[int, str] | None:
         """The row of the first image that can't be read, and why; None where there is none."""
         return None
@@ -57,6 +61,10 @@ class ArrayImages(Images):
                 self._tensor = tf.constant(self.pixels)
         return tf.gather(self._tensor, row)
 
+    def content(self, row: int) -> bytes:
+        """The pixels."""
+        return self.pixels[row].tobytes()
+
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """The pixels themselves."""
         return [self.pixels]
@@ -76,6 +84,10 @@ class EncodedImages(Images):
             with tf.init_scope(), tf.device("CPU"):
                 self._tensor = tf.constant(self.encoded)
         return decode(tf.gather(self._tensor, row), channels=self.image_shape[2])
+
+    def content(self, row: int) -> bytes:
+        """The encoded file."""
+        return self.encoded[row]
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Every file's length and last bytes (a check sum, in PNG; entropy-coded data, in JPEG)."""
@@ -120,6 +132,10 @@ class FileImages(Images):
                 return row, f"can't be decoded: {ADDRESS.sub('', error.message).strip()}"
         return None
 
+    def content(self, row: int) -> bytes:
+        """The file."""
+        return Path(os.fsdecode(self.paths[row])).read_bytes()
+
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """The files' sizes in bytes; their names stand in the table's ids."""
         return [self.sizes]
@@ -145,6 +161,10 @@ class RecordImages(Images):
 
             self._reader = ArrayRecordReader(str(self.path))
         return self._reader.read([int(row)])[0]
+
+    def content(self, row: int) -> bytes:
+        """The encoded file."""
+        return self._record(np.array(row))
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Every record's length in bytes."""

@@ -85,19 +85,31 @@ class Batches:
             self._whole_epoch = self._chain(0)
         return self._whole_epoch
 
+    def prefixes(self) -> dict[str, tf.data.Dataset]:
+        """The chain of one epoch cut off after each stage, to be timed: by the stage's name."""
+        rows = self._rows(0)
+        return {
+            "read and decode": rows.map(self.stages.images.read, num_parallel_calls=self.parallel_calls),
+            "crop and resize": self._resized(rows),
+            "augment and preprocess": self._chain(0),
+        }
+
     def _chain(self, first_batch: int) -> tf.data.Dataset:
-        stages = self.stages
-        dataset = tf.data.Dataset.range(first_batch, self.steps).map(stages.rows_of_batch)
-        if stages.by_image:
-            dataset = dataset.unbatch()
-        dataset = dataset.map(stages.read, num_parallel_calls=self.parallel_calls)
-        if stages.by_image:
-            dataset = dataset.batch(self.batch_size)
-        dataset = dataset.map(stages.finish, num_parallel_calls=self.parallel_calls)
+        resized = self._resized(self._rows(first_batch))
+        finished = resized.map(self.stages.finish, num_parallel_calls=self.parallel_calls)
+        return finished.prefetch(BATCHES_AHEAD)
+
+    def _rows(self, first_batch: int) -> tf.data.Dataset:
         options = tf.data.Options()
         options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
         options.deterministic = True
-        return dataset.prefetch(BATCHES_AHEAD).with_options(options)
+        dataset = tf.data.Dataset.range(first_batch, self.steps).with_options(options)
+        dataset = dataset.map(self.stages.rows_of_batch)
+        return dataset.unbatch() if self.stages.by_image else dataset
+
+    def _resized(self, rows: tf.data.Dataset) -> tf.data.Dataset:
+        dataset = rows.map(self.stages.read, num_parallel_calls=self.parallel_calls)
+        return dataset.batch(self.batch_size) if self.stages.by_image else dataset
 
 
 class Stages:
