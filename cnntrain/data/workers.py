@@ -7,17 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import IO
 
 from cnntrain.data.examine import Finding
 from cnntrain.errors import DataError
 
 SECONDS_PER_FILE = 60.0
-SECONDS_TO_START = 60.0
+SECONDS_TO_START = 300.0  # a process that ends is noticed at once; a busy machine is waited for
 FILES_PER_WORKER = 32  # fewer are not worth a process
 DIED = "the decoder died"
 LATE = "decoding took more than"
@@ -56,24 +58,17 @@ class Worker:
         return Finding(reason=f"{DIED} ({ended})")
 
     def _start(self) -> Connection:
-        ours, theirs = Pipe()
-        package_parent = str(Path(__file__).parents[2])
-        paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "cnntrain.data.examine", str(theirs.fileno()), str(self.max_pixels)],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for us: a worker that it killed would blame its file
+        with tempfile.TemporaryFile() as errors:
+            self.connection, self.process = start_process(self.max_pixels, errors)
+            with contextlib.suppress(EOFError, OSError):
+                if self.connection.poll(SECONDS_TO_START) and self.connection.recv_bytes() == b"ready":
+                    return self.connection
+            ended = self.stop()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip()
+        raise DataError(
+            f"images can't be checked: the process that decodes them did not start ({ended}):\n{said[-2000:]}"
         )
-        theirs.close()
-        self.connection = ours
-        with contextlib.suppress(EOFError, OSError):
-            if ours.poll(SECONDS_TO_START) and ours.recv_bytes() == b"ready":
-                return ours
-        raise DataError(f"images can't be checked: `{sys.executable} -m cnntrain.data.examine` {self.stop()}")
 
     def stop(self) -> str:
         """Ends the process; how it ended, in words."""
@@ -87,6 +82,23 @@ class Worker:
             code = self.process.wait()
         self.process = self.connection = None
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def start_process(max_pixels: int, errors: IO[bytes]) -> tuple[Connection, subprocess.Popen]:
+    """A process of cnntrain.data.examine, and our end of the line to it."""
+    ours, theirs = Pipe()
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", "cnntrain.data.examine", str(theirs.fileno()), str(max_pixels)],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        start_new_session=True,  # Ctrl-C is for us: a worker that it killed would blame its file
+    )
+    theirs.close()
+    return ours, process
 
 
 def examine_all(
