@@ -14,10 +14,12 @@ from cnntrain.data.policies import aug_mix, rand_augment, trivial_augment
 Named = Mapping[str, tf.Tensor]
 
 
-def random_box(height: tf.Tensor, width: tf.Tensor, *, key: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """The part of one image that goes on, as a box: int32 (4,), top, left, height, width; the key is scalar."""
+def random_box(
+    height: tf.Tensor, width: tf.Tensor, *, key: tf.Tensor, place: tf.Tensor, augmentation: Augmentation
+) -> tf.Tensor:
+    """The part of one image that goes on, as a box; see operations.py."""
     if augmentation.random_crop:
-        return square_box(height, width, key)
+        return square_box(height, width, place)
     area, aspect_ratio = augmentation.crop_area, augmentation.crop_aspect_ratio
     return resized_crop_box(height, width, key, area=area, aspect_ratio=aspect_ratio)
 

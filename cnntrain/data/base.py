@@ -119,9 +119,10 @@ class Source:
     aside, class by class, in an order that `split_seed` fixes. Null: the part of that name where the
     source has one, else `default_fraction`. 0: no such split.
 
-    `decoding` is how training reads JPEGs: `fast` takes the fast DCT and decodes only what is cut out (up to 24
-    of 255 off, at edges); `reduced` also decodes at a half, a quarter or an eighth of the scale where that is
-    still larger than the network's; `accurate` is what evaluation and prediction always do.
+    `decoding` is how training reads JPEGs: `accurate` as evaluation and prediction always do; `fast` by the fast
+    DCT, and only what is cut out at random (up to 24 of 255 off, at edges; on two cores it was no faster);
+    `reduced` also at a half, a quarter or an eighth of the scale where that is still larger than the network's:
+    for photos of many megapixels.
 
     `cache_decoded` keeps training images on disk, decoded and scaled: from the second start on, and the second
     epoch, they are only cut and mirrored. 150 kB an image of 224×224.
@@ -138,7 +139,7 @@ class Source:
     split_seed: WholeNumber = 0
     folds: Count | None = None
     fold: WholeNumber = 0
-    decoding: Literal["accurate", "fast", "reduced"] = "fast"
+    decoding: Literal["accurate", "fast", "reduced"] = "accurate"
     cache_decoded: bool = False
 
     def __post_init__(self) -> None:

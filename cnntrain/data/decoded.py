@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
-from cnntrain.data.geometry import mirrored
 from cnntrain.data.images import Images
-from cnntrain.data.operations import corner, resize
+from cnntrain.data.operations import corners, resize
 from cnntrain.data.pipeline import NetworkInput
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import cache_folder, whole_file
@@ -39,21 +38,19 @@ class DecodedImages(Images):
         with tf.device("CPU"):
             self._shape_tensor = tf.constant(shapes, tf.int32)
 
-    def read_batch(self, rows: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-        """uint8 images (batch, height, width, channels) of rows (batch,), cut and mirrored by their keys."""
-        shapes = tf.gather(self._shape_tensor, rows)  # (batch, 2)
-        key = keys if augmentation.random_crop else None
-        tops, lefts = corner(shapes[:, 0] - self.size[0], shapes[:, 1] - self.size[1], key)
-        flips = mirrored(keys, augmentation.horizontal_flip)
-        images = tf.numpy_function(self._copy, [rows, tops, lefts, flips], tf.uint8, stateful=False)
+    def read_batch(self, rows: tf.Tensor, places: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+        """uint8 images (batch, height, width, channels) of rows (batch,)."""
+        spare = tf.gather(self._shape_tensor, rows) - tf.constant(self.size)  # (batch, 2)
+        inputs = [rows, corners(spare, places), mirrored]
+        images = tf.numpy_function(self._copy, inputs, tf.uint8, stateful=False)
         return tf.ensure_shape(images, (None, *self.image_shape))
 
-    def _copy(self, rows: np.ndarray, tops: np.ndarray, lefts: np.ndarray, flips: np.ndarray) -> np.ndarray:
+    def _copy(self, rows: np.ndarray, corners: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
         if self._pixels is None:
             self._pixels = np.memmap(self.path, np.uint8, mode="r")
         height, width = self.size
         batch = np.empty((len(rows), height, width, self.channels), np.uint8)
-        for image, row, top, left, flip in zip(batch, rows, tops, lefts, flips, strict=True):
+        for image, row, (top, left), flip in zip(batch, rows, corners, mirrored, strict=True):
             pixels = self._pixels[self.starts[row] : self.starts[row + 1]].reshape(*self.shapes[row], -1)
             part = pixels[top : top + height, left : left + width]
             image[:] = part[:, ::-1] if flip else part

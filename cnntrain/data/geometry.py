@@ -13,15 +13,15 @@ FILL_MODES = {"black": "CONSTANT", "white": "CONSTANT", "edge": "NEAREST", "refl
 
 def horizontal_flip(images: tf.Tensor, keys: tf.Tensor, probability: float) -> tf.Tensor:
     """Some of the images mirrored, left to right."""
-    return chosen(mirrored(keys, probability), tf.reverse(images, [2]), images)
+    return chosen(are_mirrored(keys, probability), tf.reverse(images, [2]), images)
 
 
-def flip_one(image: tf.Tensor, key: tf.Tensor, probability: float) -> tf.Tensor:
-    """One image (height, width, channels) mirrored, or not, by its key: as `horizontal_flip` does."""
-    return tf.cond(mirrored(key, probability), lambda: tf.reverse(image, [1]), lambda: image)
+def flip_one(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    """One image (height, width, channels) mirrored, or not."""
+    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def mirrored(keys: tf.Tensor, probability: float) -> tf.Tensor:
+def are_mirrored(keys: tf.Tensor, probability: float) -> tf.Tensor:
     """Whether images are mirrored, by their keys."""
     return uniform(keys, Draw.HORIZONTAL_FLIP) < probability
 

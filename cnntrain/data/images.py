@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.decode import Part, cut, read_image
 from cnntrain.errors import DataError
 
@@ -29,8 +28,11 @@ class Images:
     image_shape: tuple[int | None, int | None, int]
     reads_batches = False
 
-    def read_batch(self, rows: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-        """Where `reads_batches`: images (batch, height, width, channels) at the network's size, cut and mirrored."""
+    def read_batch(self, rows: tf.Tensor, places: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+        """Where `reads_batches`: images (batch, height, width, channels) of the network's size.
+
+        `places` (batch, 2) say where each is cut out, if it is larger, `mirrored` (batch,) which are mirrored.
+        """
         raise TypeError(f"{type(self).__name__} reads one image after another")
 
     def read(self, row: tf.Tensor, part: Part | None = None) -> tf.Tensor:

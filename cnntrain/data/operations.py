@@ -1,24 +1,30 @@
 """What happens to an image at its own size: cuts, and the resize to the network's.
 
-A box is int32 (4,): top, left, height, width in pixels. A `key` is a uint64 from randomness.py.
+A box is int32 (4,): top, left, height, width in pixels. A `key` is a uint64 from randomness.py. A `place` is
+float32 (2,), from 0 to below 1: how far down and to the right a box lies of where it can; None is the centre.
 """
 
 import tensorflow as tf
 
-from cnntrain.data.randomness import Draw, between, log_between, streams, whole
+from cnntrain.data.randomness import Draw, between, log_between, streams, uniform
 
 ATTEMPTS = 10
 
 
-def square_crop(image: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
-    """The largest square of images (…, height, width, channels): the central one, or anywhere by the key."""
-    return crop(image, square_box(tf.shape(image)[-3], tf.shape(image)[-2], key))
+def square_crop(image: tf.Tensor, place: tf.Tensor | None) -> tf.Tensor:
+    """The largest square of images (…, height, width, channels)."""
+    return crop(image, square_box(tf.shape(image)[-3], tf.shape(image)[-2], place))
 
 
-def square_box(height: tf.Tensor, width: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
-    """The largest square of an image: the central one, or anywhere by the key."""
+def square_box(height: tf.Tensor, width: tf.Tensor, place: tf.Tensor | None) -> tf.Tensor:
+    """The largest square of an image."""
     side = tf.minimum(height, width)
-    return placed(side, side, height, width, key)
+    return placed(side, side, height, width, place)
+
+
+def random_places(keys: tf.Tensor) -> tf.Tensor:
+    """Where boxes lie, by their keys (…): float32 (…, 2)."""
+    return tf.stack([uniform(keys, Draw.CROP_TOP), uniform(keys, Draw.CROP_LEFT)], axis=-1)
 
 
 def resized_crop_box(
@@ -48,24 +54,25 @@ def resized_crop_box(
     largest = tf.maximum(1, tf.cast(tf.round([largest_height, largest_height * ratio]), tf.int32))
     return tf.where(
         tf.reduce_any(fits),
-        placed(first[0], first[1], height, width, key),
+        placed(first[0], first[1], height, width, random_places(key)),
         placed(largest[0], largest[1], height, width, None),
     )
 
 
 def placed(
-    box_height: tf.Tensor, box_width: tf.Tensor, height: tf.Tensor, width: tf.Tensor, key: tf.Tensor | None
+    box_height: tf.Tensor, box_width: tf.Tensor, height: tf.Tensor, width: tf.Tensor, place: tf.Tensor | None
 ) -> tf.Tensor:
-    """A box of a size inside an image: in the centre, or anywhere by the key."""
-    top, left = corner(height - box_height, width - box_width, key)
-    return tf.stack([top, left, box_height, box_width])
+    """A box of a size inside an image."""
+    corner = corners(tf.stack([height - box_height, width - box_width]), place)
+    return tf.concat([corner, [box_height, box_width]], axis=0)
 
 
-def corner(spare_height: tf.Tensor, spare_width: tf.Tensor, key: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Top and left of a box that leaves so many pixels of an image free, or of a batch of them."""
-    if key is None:
-        return spare_height // 2, spare_width // 2
-    return whole(key, Draw.CROP_TOP, spare_height + 1), whole(key, Draw.CROP_LEFT, spare_width + 1)
+def corners(spare: tf.Tensor, places: tf.Tensor | None) -> tf.Tensor:
+    """Top and left, int32 (…, 2), of boxes that leave so many rows and columns (…, 2) of their images free."""
+    if places is None:
+        return spare // 2
+    free = tf.cast(spare + 1, tf.float32)
+    return tf.minimum(tf.cast(tf.floor(places * free), tf.int32), spare)
 
 
 def crop(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
@@ -96,6 +103,7 @@ def resize(
         image = square_crop(image, None)
     if image.shape[-3:-1] == size:
         return image
+    image = tf.cast(image, tf.float32)  # TensorFlow's resize of floats is vectorized, that of bytes is not
     return tf.image.resize(image, size, antialias=antialias)
 
 

@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +13,9 @@ from cnntrain.data.augment import augment, mix_batch, random_box
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
 from cnntrain.data.decode import Part
-from cnntrain.data.geometry import flip_one
+from cnntrain.data.geometry import are_mirrored, flip_one
 from cnntrain.data.images import ArrayImages
-from cnntrain.data.operations import resize
+from cnntrain.data.operations import random_places, resize
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.randomness import image_keys
 
@@ -109,12 +110,24 @@ class Batches:
         options.autotune.enabled = False  # it blocks for seconds when an iterator is deleted
         options.deterministic = True
         dataset = tf.data.Dataset.range(first_batch, self.steps).with_options(options)
-        dataset = dataset.map(self.stages.rows_of_batch)
+        dataset = dataset.map(self.stages.draws_of_batch)
         return dataset.unbatch() if self.stages.by_image else dataset
 
     def _resized(self, rows: tf.data.Dataset) -> tf.data.Dataset:
         dataset = rows.map(self.stages.read, num_parallel_calls=self.parallel_calls)
         return dataset.batch(self.batch_size) if self.stages.by_image else dataset
+
+
+class Draws(NamedTuple):
+    """One example, or those of a batch: row numbers, and what is drawn for them in this epoch.
+
+    uint64 keys; the places (…, 2) of boxes that are cut out; whether the images are mirrored.
+    """
+
+    rows: tf.Tensor
+    keys: tf.Tensor
+    places: tf.Tensor
+    mirrored: tf.Tensor
 
 
 class Stages:
@@ -144,6 +157,8 @@ class Stages:
         self.after_reading = augmentation
         if self.by_image or self.by_batch:  # mirrored as they are read: in a batch each would be copied twice
             self.after_reading = replace(augmentation, horizontal_flip=0.0)
+        changed_later = replace(self.after_reading, random_crop=False, random_resized_crop=False) != Augmentation()
+        self.ready_when_read = self.by_image and not changed_later
         self.class_count = len(examples.table.class_names)
         with tf.device("CPU"):
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -152,51 +167,58 @@ class Stages:
             self.ids = tf.constant(examples.table.ids)
             self.class_weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
-    def rows_of_batch(self, step: tf.Tensor) -> tf.Tensor:
-        """int64 row numbers (batch,) of one batch."""
+    def draws_of_batch(self, step: tf.Tensor) -> Draws:
+        """The rows of one batch, with what is drawn for each: drawing for one at a time would take longer."""
         count = self.rows.shape[0]
         positions = tf.range(step * self.batch_size, tf.minimum((step + 1) * self.batch_size, count))
         if self.shuffle:
             seed = tf.stack([tf.constant(self.seed, tf.int64), self.epoch])
             positions = tf.random.experimental.index_shuffle(positions, seed=seed, max_index=count - 1)
-        return tf.gather(self.rows, positions)
+        rows = tf.gather(self.rows, positions)
+        keys = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
+        return Draws(rows, keys, random_places(keys), are_mirrored(keys, self.augmentation.horizontal_flip))
 
-    def read(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The pixels of one row, or of several of an array, at the network's size and channels; and the rows."""
-        expected = self.network_input
-        keys = self.keys(rows)
-        if self.by_batch:
-            return self.pixels(rows), rows
-        images = resize(
-            self.pixels(rows),
-            expected.image_size,
-            policy="stretch" if self.augmentation.random_resized_crop else expected.resize,
-            antialias=expected.antialias,
-            crop_box=expected.crop_box,
-        )
+    def read(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One image, or several of an array, at the network's size and channels; its row and key.
+
+        An image that is read by itself is also mirrored, and preprocessed if nothing else is to be done to it:
+        then it lies in the processor's cache, from which a batch is too large.
+        """
+        images, expected = self.pixels(draws), self.network_input
+        if not self.by_batch:
+            images = resize(
+                images,
+                expected.image_size,
+                policy="stretch" if self.augmentation.cuts else expected.resize,
+                antialias=expected.antialias,
+                crop_box=expected.crop_box,
+            )
         if self.by_image and self.augmentation.horizontal_flip:
-            images = flip_one(images, keys, self.augmentation.horizontal_flip)
-        return with_channels(images, expected.channels), rows
+            images = flip_one(images, draws.mirrored)
+        images = with_channels(images, expected.channels)
+        if self.ready_when_read:
+            images = preprocess(images, expected.preprocess)
+        return images, draws.rows, draws.keys
 
-    def pixels(self, rows: tf.Tensor) -> tf.Tensor:
+    def pixels(self, draws: Draws) -> tf.Tensor:
         """What is read of one row, or of several, before it is resized."""
-        keys = self.keys(rows)
         if self.by_batch:
-            return self.images.read_batch(rows, keys, self.augmentation)
-        return self.images.read(rows, self.part(keys))
+            return self.images.read_batch(draws.rows, draws.places, draws.mirrored)
+        return self.images.read(draws.rows, self.part(draws))
 
-    def part(self, key: tf.Tensor) -> Part | None:
+    def part(self, draws: Draws) -> Part | None:
         """What is cut out of an image before it is resized; None where nothing is, or nothing at random."""
         if not self.augmentation.cuts:
             return None
-        box_of = functools.partial(random_box, key=key, augmentation=self.augmentation)
+        box_of = functools.partial(
+            random_box, key=draws.keys, place=draws.places, augmentation=self.augmentation
+        )
         return Part(box_of, self.network_input.image_size, self.decoding)
 
     def finish(
-        self, images: tf.Tensor, rows: tf.Tensor
+        self, images: tf.Tensor, rows: tf.Tensor, keys: tf.Tensor
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
         """A batch augmented and preprocessed, with its targets and weights."""
-        keys = self.keys(rows)
         images = augment(images, keys, self.after_reading)
         labels = tf.gather(self.labels, rows)
         weights: Mapping[str, tf.Tensor] = {}
@@ -204,11 +226,9 @@ class Stages:
             weights = {"class": tf.gather(self.class_weights, labels)}
         targets: Mapping[str, tf.Tensor] = {"class": tf.one_hot(labels, self.class_count)}
         images, targets, weights = mix_batch(images, targets, weights, keys, self.augmentation)
-        return preprocess(images, self.network_input.preprocess), targets, weights
-
-    def keys(self, rows: tf.Tensor) -> tf.Tensor:
-        """The uint64 keys of examples in this epoch, of the shape of `rows`."""
-        return image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
+        if not self.ready_when_read:
+            images = preprocess(images, self.network_input.preprocess)
+        return images, targets, weights
 
 
 def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Any image classification set of TensorFlow Datasets."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -257,6 +258,7 @@ def decoded_if_small(images: "Images", shape: tuple[int | None, ...], *, limit: 
     dataset = tf.data.Dataset.from_tensor_slices(images.encoded)
     options = tf.data.Options()
     options.autotune.enabled = False
-    dataset = dataset.map(lambda item: read_image(item, channels=images.image_shape[2]), num_parallel_calls=os.cpu_count())
+    read = functools.partial(read_image, channels=images.image_shape[2])
+    dataset = dataset.map(read, num_parallel_calls=os.cpu_count())
     batches = dataset.batch(READ_AT_ONCE).with_options(options).as_numpy_iterator()
     return ArrayImages(np.concatenate(list(batches)))
