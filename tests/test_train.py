@@ -232,7 +232,11 @@ def test_folds_of_a_multirun_test_every_image_once(cnntrain, tmp_path, photos):
 
 def test_ctrl_c_ends_cleanly_with_what_was_reached(tmp_path):
     run = tmp_path / "run"
-    words = ["-m", "cnntrain", "schedule.phases.all.epochs=1000", f"hydra.run.dir={run}"]
+    code = (  # a shell may have started the tests in the background, with the signal ignored
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " from cnntrain.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["-c", code, "schedule.phases.all.epochs=1000", f"hydra.run.dir={run}"]
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not (run / "history.csv").exists() and time.monotonic() < deadline:
