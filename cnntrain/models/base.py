@@ -8,7 +8,7 @@ from cnntrain.settings import Between
 if TYPE_CHECKING:
     import keras
 
-Preprocess = Literal["unit", "tf", "caffe", "torch"]
+Preprocess = Literal["unit", "tf", "caffe", "torch", "raw"]
 Resize = Literal["stretch", "crop_or_pad", "crop"]
 Side = Annotated[int, Between(1)]
 
@@ -18,24 +18,45 @@ class Architecture:
     """A network's settings, and how its layers are built.
 
     A subclass gives the class variables, its own settings as fields, and `features`; one whose output
-    is not a softmax on those features, or that has several outputs, overrides `outputs`.
+    is not a softmax on those features, or that has several outputs, overrides `outputs`. The three
+    properties are facts that may depend on the settings; where they don't, a subclass simply assigns them.
 
     `image_size` null is the data's own size where all its images share one that the network can take,
-    else `default_image_size`.
+    else `default_image_size`. `preprocess` null is the mode that the network's own weights were trained
+    with; `raw` leaves pixels from 0 to 255, for networks that scale them inside.
     """
 
     name: str
     image_size: tuple[Side, Side] | None = None
     resize: Resize = "stretch"
     antialias: bool = False
-    preprocess: Preprocess = "unit"
+    preprocess: Preprocess | None = "unit"
 
     title: ClassVar[str]
     year: ClassVar[int]
     paper: ClassVar[str]
-    default_image_size: ClassVar[tuple[int, int]] = (224, 224)
-    minimum_image_size: ClassVar[tuple[int, int]] = (32, 32)
-    loss_weights: ClassVar[dict[str, float]] = {"class": 1.0}
+    story: ClassVar[str]
+    pretrained: ClassVar[bool] = False
+
+    @property
+    def default_image_size(self) -> tuple[int, int]:
+        """The published network's image size (height, width)."""
+        return (224, 224)
+
+    @property
+    def minimum_image_size(self) -> tuple[int, int]:
+        """The smallest size (height, width) at which every stride still has two pixels to act on."""
+        return (17, 17)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """What each output's loss counts for."""
+        return {"class": 1.0}
+
+    @property
+    def preprocess_mode(self) -> Preprocess:
+        """`preprocess`, or the network's own mode where that is null."""
+        return self.preprocess or "unit"
 
     def __post_init__(self) -> None:
         if self.image_size is not None:
