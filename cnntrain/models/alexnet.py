@@ -31,7 +31,7 @@ class AlexNet(Architecture):
 
     title = "AlexNet"
     year = 2012
-    paper = "https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks"
+    paper = "https://dl.acm.org/doi/10.1145/3065386"
     story = (
         "AlexNet took ImageNet's 2012 challenge with 17 % of top-five errors, where the runner-up had 26 %,"
         " and ended the era of hand-made features. It stacks convolutions directly on one another, trains"

