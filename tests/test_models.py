@@ -64,7 +64,9 @@ def architecture(name, *settings):
     """The named model with settings as the command line writes them."""
     words = {"true": True, "false": False, "2": 2}
     values = dict(setting.split("=") for setting in settings)
-    model, problems = read(MODELS[name], {key: words.get(value, value) for key, value in values.items()}, "model")
+    model, problems = read(
+        MODELS[name], {key: words.get(value, value) for key, value in values.items()}, "model"
+    )
     assert problems == []
     return model
 
@@ -80,7 +82,9 @@ def layer_shapes(name):
     """The output shape of each layer at the published setting, without the batch."""
     model = architecture(name)
     channels = 1 if name.startswith("lenet") else 3
-    network = build_without_weights(model, (*model.default_image_size, channels), 10 if channels == 1 else 1000)
+    network = build_without_weights(
+        model, (*model.default_image_size, channels), 10 if channels == 1 else 1000
+    )
     return {layer.name: layer.output.shape[1:] for layer in network.layers}
 
 
@@ -125,7 +129,9 @@ def test_every_model_takes_its_smallest_images_gray_ones_and_any_class_count(nam
     assert outputs.keys() == model.loss_weights.keys()
 
 
-@pytest.mark.parametrize("key", [(name,) for name in MODELS] + [("googlenet", "aux=false"), ("resnet18", "stem=small")])
+@pytest.mark.parametrize(
+    "key", [(name,) for name in MODELS] + [("googlenet", "aux=false"), ("resnet18", "stem=small")]
+)
 def test_smaller_images_are_refused_with_the_smallest_size_that_works(key):
     model = architecture(*key)
     height, width = model.minimum_image_size
@@ -307,7 +313,9 @@ def test_a_path_of_weights_fills_the_network_below_its_top(tmp_path):
     backbone.save_weights(tmp_path / "notop.weights.h5")
     network = architecture("mobilenet", f"weights={tmp_path / 'notop.weights.h5'}").build((32, 32, 3), 5)
     assert network.output_shape == (None, 5)
-    np.testing.assert_array_equal(network.get_layer("conv1").get_weights(), backbone.get_layer("conv1").get_weights())
+    np.testing.assert_array_equal(
+        network.get_layer("conv1").get_weights(), backbone.get_layer("conv1").get_weights()
+    )
 
 
 def test_digit_codes_are_drawings_and_other_codes_are_repeatable():
@@ -367,7 +375,9 @@ def test_grouped_convolution_computes_what_keras_does():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [*((name,) for name in MODELS), ("alexnet", "groups=2"), ("resnet18", "stem=small")])
+@pytest.mark.parametrize(
+    "key", [*((name,) for name in MODELS), ("alexnet", "groups=2"), ("resnet18", "stem=small")]
+)
 def test_every_model_overfits_32_images_and_predicts_the_same_once_loaded(key, tmp_path):
     keras.utils.set_random_seed(0)
     model = architecture(*key)
@@ -377,7 +387,9 @@ def test_every_model_overfits_32_images_and_predicts_the_same_once_loaded(key, t
     names = list(model.loss_weights)
     network.compile(
         keras.optimizers.Adam(3e-4),
-        loss="sparse_categorical_crossentropy" if len(names) == 1 else dict.fromkeys(names, "sparse_categorical_crossentropy"),
+        loss="sparse_categorical_crossentropy"
+        if len(names) == 1
+        else dict.fromkeys(names, "sparse_categorical_crossentropy"),
         loss_weights=None if len(names) == 1 else model.loss_weights,
         metrics=["accuracy"] if len(names) == 1 else {"class": ["accuracy"]},
     )

@@ -96,7 +96,10 @@ class ResNet(Architecture):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet18(ResNet):
-    """18 layers: 11,689,512 trainable parameters at 1,000 classes."""
+    """18 layers: 11,689,512 trainable parameters at 1,000 classes.
+
+    Source: He et al. 2015, table 1.
+    """
 
     name: str = "resnet18"
     title = "ResNet-18"
@@ -106,7 +109,10 @@ class ResNet18(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet34(ResNet):
-    """34 layers, the network that the chapter builds by hand: 21,797,672 trainable parameters."""
+    """34 layers, the network that the chapter builds by hand: 21,797,672 trainable parameters.
+
+    Source: He et al. 2015, table 1.
+    """
 
     name: str = "resnet34"
     title = "ResNet-34"
@@ -116,7 +122,10 @@ class ResNet34(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet50(ResNet):
-    """50 layers in bottleneck units: 25,557,032 trainable parameters."""
+    """50 layers in bottleneck units: 25,557,032 trainable parameters.
+
+    Source: He et al. 2015, table 1.
+    """
 
     name: str = "resnet50"
     title = "ResNet-50"
@@ -125,7 +134,10 @@ class ResNet50(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet101(ResNet):
-    """101 layers in bottleneck units: 44,549,160 trainable parameters."""
+    """101 layers in bottleneck units: 44,549,160 trainable parameters.
+
+    Source: He et al. 2015, table 1.
+    """
 
     name: str = "resnet101"
     title = "ResNet-101"
@@ -134,7 +146,10 @@ class ResNet101(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet152(ResNet):
-    """152 layers in bottleneck units, the challenge's winner: 60,192,808 trainable parameters."""
+    """152 layers in bottleneck units, the challenge's winner: 60,192,808 trainable parameters.
+
+    Source: He et al. 2015, table 1.
+    """
 
     name: str = "resnet152"
     title = "ResNet-152"
