@@ -20,15 +20,16 @@ def convolution(
     strides: int = 1,
     padding: Padding = "same",
     groups: int = 1,
+    activation: str = "relu",
 ) -> keras.KerasTensor:
-    """A convolution with bias, then ReLU: the building stone of networks older than batch normalization."""
+    """A convolution with bias, then ReLU: the building block of networks older than batch normalization."""
     return kind_of_convolution(groups)(
         filters,
         kernel_size,
         strides=strides,
         padding=padding,
         groups=groups,
-        activation="relu",
+        activation=activation,
         kernel_initializer="he_normal",
         name=name,
     )(x)
