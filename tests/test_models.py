@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from cnntrain.errors import DataError
 from cnntrain.models import MODELS
 from cnntrain.models.applications import Backbone
 from cnntrain.models.layers import (
@@ -316,6 +317,11 @@ def test_a_path_of_weights_fills_the_network_below_its_top(tmp_path):
     np.testing.assert_array_equal(
         network.get_layer("conv1").get_weights(), backbone.get_layer("conv1").get_weights()
     )
+
+
+def test_a_missing_file_of_weights_is_named():
+    with pytest.raises(DataError, match=r"model.weights: expected .* none at nowhere.h5"):
+        architecture("mobilenet", "weights=nowhere.h5").build((32, 32, 3), 5)
 
 
 def test_digit_codes_are_drawings_and_other_codes_are_repeatable():

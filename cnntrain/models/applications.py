@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from cnntrain.errors import DataError
 from cnntrain.models.base import Architecture, Preprocess
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Application(Architecture):
 
         from cnntrain.models.layers import classifier
 
-        self.check_channels(images.shape[-1])
+        self.check_weights(images.shape[-1])
         if not self.has_whole_weights(images.shape[1:3], class_count):
             features = layers.GlobalAveragePooling2D(name="average")(self.network(images, None).output)
             return {"class": classifier(features, class_count)}
@@ -106,13 +107,15 @@ class Application(Architecture):
             input_tensor=images, input_shape=tuple(images.shape[1:]), weights=weights, **top
         )
 
-    def check_channels(self, channels: int) -> None:
-        """Raises ValueError where trained weights can't take such images."""
+    def check_weights(self, channels: int) -> None:
+        """Raises ValueError where trained weights can't take such images, DataError if they are missing."""
         if self.weights is not None and channels != 3:
             raise ValueError(
                 f"weights: those of {self.backbone} need images of 3 channels; received {channels};"
                 " set model.weights=null, or give color images"
             )
+        if isinstance(self.weights, Path) and not self.weights.is_file():
+            raise DataError(f"model.weights: expected imagenet or a file; there is none at {self.weights}")
 
 
 def factory(backbone: str) -> Callable[..., "keras.Model"]:
