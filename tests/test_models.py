@@ -2,22 +2,13 @@ import functools
 import math
 import subprocess
 import sys
-from typing import get_args
 
 import keras
 import numpy as np
 import pytest
 
-from cnntrain.errors import DataError
 from cnntrain.models import MODELS
-from cnntrain.models.applications import Backbone
-from cnntrain.models.layers import (
-    GroupedConvolution,
-    LocalResponseNormalization,
-    Subsampling,
-    TableConvolution,
-)
-from cnntrain.models.lenet5_1998 import C3_TABLE, codes
+from cnntrain.models.lenet5_1998 import codes
 from cnntrain.settings import read
 
 # At the published setting: (trainable, total with moving statistics and fixed codes).
@@ -280,50 +271,6 @@ def test_a_mistyped_setting_is_answered_with_the_nearest_one():
     assert "did you mean EfficientNetB7?" in problems[0] or "did you mean EfficientNetB0?" in problems[0]
 
 
-def test_backbones_are_all_that_keras_has():
-    theirs = {name for name in dir(keras.applications) if callable(getattr(keras.applications, name))}
-    assert set(get_args(Backbone)) == theirs
-
-
-@pytest.mark.parametrize(
-    ("backbone", "mode", "size", "least"),
-    [
-        ("VGG16", "caffe", 224, 32),
-        ("Xception", "tf", 299, 71),
-        ("DenseNet121", "torch", 224, 32),
-        ("EfficientNetB3", "raw", 300, 32),
-        ("MobileNetV3Small", "raw", 224, 32),
-        ("NASNetLarge", "tf", 331, 32),
-    ],
-)
-def test_sizes_and_preprocessing_of_applications_come_from_keras(backbone, mode, size, least):
-    model = architecture("application", f"backbone={backbone}")
-    assert model.preprocess_mode == mode
-    assert model.default_image_size == (size, size)
-    assert model.minimum_image_size == (least, least)
-    assert architecture("application", f"backbone={backbone}", "preprocess=unit").preprocess_mode == "unit"
-
-
-def test_trained_weights_refuse_images_that_are_not_in_color():
-    with pytest.raises(ValueError, match="need images of 3 channels; received 1; set model.weights=null"):
-        architecture("xception", "weights=imagenet").build((71, 71, 1), 10)
-
-
-def test_a_path_of_weights_fills_the_network_below_its_top(tmp_path):
-    backbone = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
-    backbone.save_weights(tmp_path / "notop.weights.h5")
-    network = architecture("mobilenet", f"weights={tmp_path / 'notop.weights.h5'}").build((32, 32, 3), 5)
-    assert network.output_shape == (None, 5)
-    np.testing.assert_array_equal(
-        network.get_layer("conv1").get_weights(), backbone.get_layer("conv1").get_weights()
-    )
-
-
-def test_a_missing_file_of_weights_is_named():
-    with pytest.raises(DataError, match=r"model.weights: expected .* none at nowhere.h5"):
-        architecture("mobilenet", "weights=nowhere.h5").build((32, 32, 3), 5)
-
-
 def test_digit_codes_are_drawings_and_other_codes_are_repeatable():
     digits = np.array(codes(10))
     assert digits.shape == (10, 84) and set(digits.ravel()) == {-1, 1}
@@ -340,44 +287,6 @@ def test_the_fewer_differences_to_a_code_the_likelier_its_class():
     head = keras.Model(network.get_layer("f6").output, network.output)
     probabilities = head.predict(np.array(codes(10), "float32"), verbose=0)
     np.testing.assert_array_equal(probabilities.argmax(-1), np.arange(10))
-
-
-def test_local_response_normalization_is_the_chapters_formula_in_any_precision():
-    maps = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype("float32") * 50
-    padded = np.pad(maps**2, [(0, 0)] * 3 + [(2, 2)])
-    neighbours = sum(padded[..., i : i + 8] for i in range(5))
-    expected = maps / (1 + 2e-5 * neighbours) ** 0.75
-    np.testing.assert_allclose(LocalResponseNormalization()(maps), expected, rtol=1e-5)
-    rounded = LocalResponseNormalization(dtype="bfloat16")(maps)
-    np.testing.assert_allclose(np.array(rounded, "float32"), expected, rtol=2e-2)
-
-
-def test_subsampling_adds_up_four_pixels():
-    layer = Subsampling()
-    maps = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
-    np.testing.assert_allclose(layer(maps)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
-    layer.coefficient.assign([2.0])
-    layer.bias.assign([1.0])
-    np.testing.assert_allclose(layer(maps)[0, 0, 0, 0], 2 * (0 + 1 + 4 + 5) + 1)
-
-
-def test_a_table_convolution_looks_only_at_the_maps_of_its_table():
-    layer = TableConvolution(C3_TABLE)
-    maps = np.random.default_rng(0).normal(size=(1, 14, 14, 6)).astype("float32")
-    before = np.array(layer(maps))
-    maps[..., 4] += 1
-    changed = np.abs(np.array(layer(maps)) - before).max(axis=(0, 1, 2)) > 1e-6
-    assert changed.tolist() == [4 in inputs for inputs in C3_TABLE]
-
-
-def test_grouped_convolution_computes_what_keras_does():
-    maps = np.random.default_rng(0).normal(size=(2, 9, 9, 8)).astype("float32")
-    theirs = keras.layers.Conv2D(12, 3, strides=2, padding="same", groups=4)
-    ours = GroupedConvolution(12, 3, strides=2, padding="same", groups=4)
-    expected = theirs(maps)
-    ours.build(maps.shape)
-    ours.set_weights(theirs.get_weights())
-    np.testing.assert_allclose(ours(maps), expected, atol=1e-5)
 
 
 @pytest.mark.slow

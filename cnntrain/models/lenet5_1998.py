@@ -64,7 +64,7 @@ class LeNet51998(Architecture):
     as the alternative. Images larger than 28×28 make C5 and F6's input larger.
 
     Deviations: the digits are drawn as a seven-segment display; a code is never adapted; subsampling
-    starts as a mean; pixels run from 0 to 1 rather than from -0.1 to 1.175, unless the data says otherwise.
+    starts as a mean; pixels run from 0 to 1, not from -0.1 to 1.175.
 
     Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, section II.B
     and appendix A.
