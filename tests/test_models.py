@@ -122,7 +122,9 @@ def test_every_model_takes_its_smallest_images_gray_ones_and_any_class_count(nam
 
 
 @pytest.mark.parametrize(
-    "key", [(name,) for name in MODELS] + [("googlenet", "aux=false"), ("resnet18", "stem=small")]
+    "key",
+    [(name,) for name in MODELS] + [("googlenet", "aux=false"), ("resnet18", "stem=small")],
+    ids=" ".join,
 )
 def test_smaller_images_are_refused_with_the_smallest_size_that_works(key):
     model = architecture(*key)
@@ -137,7 +139,9 @@ def test_smaller_images_are_refused_with_the_smallest_size_that_works(key):
 OWN_MODELS = [(name,) for name, model in MODELS.items() if not model.pretrained]
 
 
-@pytest.mark.parametrize("key", [*OWN_MODELS, ("googlenet", "aux=false"), ("resnet18", "stem=small")])
+@pytest.mark.parametrize(
+    "key", [*OWN_MODELS, ("googlenet", "aux=false"), ("resnet18", "stem=small")], ids=" ".join
+)
 def test_below_the_smallest_size_a_stride_has_nothing_to_skip(key):
     model = architecture(*key)
     height, width = model.minimum_image_size
@@ -291,7 +295,7 @@ def test_the_fewer_differences_to_a_code_the_likelier_its_class():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "key", [*((name,) for name in MODELS), ("alexnet", "groups=2"), ("resnet18", "stem=small")]
+    "key", [*((name,) for name in MODELS), ("alexnet", "groups=2"), ("resnet18", "stem=small")], ids=" ".join
 )
 def test_every_model_overfits_32_images_and_predicts_the_same_once_loaded(key, tmp_path):
     keras.utils.set_random_seed(0)
