@@ -103,18 +103,22 @@ def pad_symmetrically(
     return layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
 
-def squeeze_and_excite(x: keras.KerasTensor, reduction: int, *, name: str) -> keras.KerasTensor:
+def squeeze_and_excite(
+    x: keras.KerasTensor, reduction: int, *, name: str, first_bias: float = 0.0
+) -> keras.KerasTensor:
     """Weighs each map by a factor from 0 to 1, computed from all the maps' averages.
 
     (batch, height, width, maps) in and out. 2 · maps² / reduction weights, and maps / reduction + maps
-    biases.
+    biases. `first_bias` is where the sigmoids' biases start: at 0 a block first halves all its maps, at 2 it
+    lets 88 % through.
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", 2017, section 3.
     """
     maps = x.shape[-1]
     factors = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_average")(x)  # 1×1×maps
     factors = layers.Dense(maps // reduction, activation="relu", name=f"{name}_squeeze")(factors)
-    factors = layers.Dense(maps, activation="sigmoid", name=f"{name}_excite")(factors)
+    start = keras.initializers.Constant(first_bias)
+    factors = layers.Dense(maps, activation="sigmoid", bias_initializer=start, name=f"{name}_excite")(factors)
     return layers.Multiply(name=f"{name}_scale")([x, factors])
 
 

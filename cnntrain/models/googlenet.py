@@ -117,7 +117,9 @@ class GoogLeNet(Architecture):
         x = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_pool")(x)
         branches.append(convolution(x, pooled, 1, name=f"{name}_pool_1x1"))
         x = layers.Concatenate(name=name)(branches)
-        return squeeze_and_excite(x, self.reduction, name=f"{name}_se") if self.reduction else x
+        if self.reduction is None:
+            return x
+        return squeeze_and_excite(x, self.reduction, first_bias=2.0, name=f"{name}_se")
 
 
 def auxiliary_classifier(x: "keras.KerasTensor", class_count: int, *, name: str) -> "keras.KerasTensor":
