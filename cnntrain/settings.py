@@ -67,10 +67,13 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def unknown(what: str, name: str, names: Iterable[str]) -> str:
-    """The text for a name that does not exist, with the nearest one or else with all of them."""
+def unknown(what: str, name: str, names: Iterable[str], *, guesses: Iterable[str] = ()) -> str:
+    """The text for a name that does not exist, with the nearest one or else with all of them.
+
+    `guesses` are further names to offer where one is near.
+    """
     valid = sorted(names)
-    guess = nearest(name, valid)
+    guess = nearest(name, [*valid, *guesses])
     hint = f"did you mean {guess}?" if guess else f"valid: {', '.join(valid) or 'none'}"
     return f"{what}: {hint}"
 
@@ -82,7 +85,7 @@ def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None
     """
     if not isinstance(values, Mapping):
         return None, [f"{key}: expected a mapping of keys; received {values!r}"]
-    annotations = fields_of(cls)
+    annotations = fields_of(cls)  # type: ignore[arg-type]
     problems = [
         unknown(f"{join(key, name)}: no such key", join(key, str(name)), (join(key, known) for known in annotations))
         for name in values
@@ -148,12 +151,19 @@ def convert_plain(annotation: Any, value: object) -> Any:
         raise Mismatch
     if origin is tuple:
         return convert_tuple(arguments, value)
+    if origin is Mapping:
+        converted, problems = convert_mapping(annotation, value, "")
+        if problems:
+            raise Mismatch
+        return converted
     return convert_scalar(annotation, value)
 
 
 def first_match(annotations: tuple[Any, ...], value: object) -> Any:
     """The value as the first annotation that takes it."""
     for annotation in annotations:
+        if annotation is str and not isinstance(value, str):
+            continue  # a number that fits none of the others is no text
         try:
             return convert_plain(annotation, value)
         except Mismatch:
@@ -216,7 +226,7 @@ def describe(annotation: Any) -> str:
 def fields_of(cls: type) -> dict[str, Any]:
     """The annotations of a dataclass's fields, by name and in order."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def has_default(cls: type, name: str) -> bool:

@@ -24,6 +24,8 @@ PARAMETERS = {
     ("googlenet",): (13_378_280, 13_378_280),
     ("vgg16",): (138_357_544, 138_357_544),
     ("vgg19",): (143_667_240, 143_667_240),
+    ("resnet9",): (6_573_130, 6_577_738),
+    ("resnet10",): (5_418_792, 5_424_552),
     ("resnet18",): (11_689_512, 11_699_112),
     ("resnet34",): (21_797_672, 21_814_696),
     ("resnet50",): (25_557_032, 25_610_152),
@@ -73,9 +75,8 @@ def build_without_weights(model, input_shape, class_count):
 def layer_shapes(name):
     """The output shape of each layer at the published setting, without the batch."""
     model = architecture(name)
-    channels = 1 if name.startswith("lenet") else 3
     network = build_without_weights(
-        model, (*model.default_image_size, channels), 10 if channels == 1 else 1000
+        model, (*model.default_image_size, model.published_channels), model.published_class_count
     )
     return {layer.name: layer.output.shape[1:] for layer in network.layers}
 
@@ -96,8 +97,8 @@ def test_every_model_has_a_pinned_parameter_count():
 @pytest.mark.parametrize("key", PARAMETERS, ids=" ".join)
 def test_parameter_counts_are_the_published_ones(key):
     model = architecture(*key)
-    channels, class_count = (1, 10) if key[0].startswith("lenet") else (3, 1000)
-    network = build_without_weights(model, (*model.default_image_size, channels), class_count)
+    shape = (*model.default_image_size, model.published_channels)
+    network = build_without_weights(model, shape, model.published_class_count)
     assert (count(network.trainable_variables), network.count_params()) == PARAMETERS[key]
 
 

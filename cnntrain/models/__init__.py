@@ -11,7 +11,8 @@ from cnntrain.models.lenet5 import LeNet5
 from cnntrain.models.lenet5_1998 import LeNet51998
 from cnntrain.models.mobilenet import MobileNet, MobileNetV2
 from cnntrain.models.nin import NetworkInNetwork
-from cnntrain.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
+from cnntrain.models.resnet import ResNet10, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
+from cnntrain.models.resnet9 import ResNet9
 from cnntrain.models.senet import SEGoogLeNet, SENet154, SEResNet50
 from cnntrain.models.vgg import VGG16, VGG19
 from cnntrain.models.xception import Xception
@@ -26,6 +27,8 @@ MODELS: dict[str, type[Architecture]] = {
     "googlenet": GoogLeNet,
     "vgg16": VGG16,
     "vgg19": VGG19,
+    "resnet9": ResNet9,
+    "resnet10": ResNet10,
     "resnet18": ResNet18,
     "resnet34": ResNet34,
     "resnet50": ResNet50,

@@ -72,6 +72,10 @@ class Application(Architecture):
         """`preprocess`, or Keras's mode for these weights where that is null."""
         return self.preprocess or preprocess_mode(self.backbone)
 
+    def channels(self, of_data: int) -> int:
+        """Three where the weights were trained on colour images."""
+        return 3 if self.weights is not None else super().channels(of_data)
+
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
         """Class probabilities, float32 whatever the precision."""
         from keras import layers

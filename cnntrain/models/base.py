@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from cnntrain.settings import Between
+from cnntrain.settings import Between, Fraction
 
 if TYPE_CHECKING:
     import keras
 
 Preprocess = Literal["unit", "tf", "caffe", "torch", "raw"]
-Resize = Literal["stretch", "crop_or_pad", "crop"]
+Resize = Literal["stretch", "crop_or_pad", "crop", "crop_and_resize"]
 Side = Annotated[int, Between(1)]
 
 
@@ -22,13 +22,16 @@ class Architecture:
     properties are facts that may depend on the settings; where they don't, a subclass simply assigns them.
 
     `image_size` null is the data's own size where all its images share one that the network can take,
-    else `default_image_size`. `preprocess` null is the mode that the network's own weights were trained
-    with; `raw` leaves pixels from 0 to 255, for networks that scale them inside.
+    else `default_image_size`. `resize` is how images come to that size; `crop_and_resize` takes what lies in
+    `crop_box`, [top, left, bottom, right] in fractions of the image, by tf.image.crop_and_resize.
+    `preprocess` null is the mode that the network's own weights were trained with; `raw` leaves pixels from
+    0 to 255, for networks that scale them inside.
     """
 
     name: str
     image_size: tuple[Side, Side] | None = None
     resize: Resize = "stretch"
+    crop_box: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
     antialias: bool = False
     preprocess: Preprocess | None = "unit"
 
@@ -37,6 +40,8 @@ class Architecture:
     paper: ClassVar[str]
     story: ClassVar[str]
     pretrained: ClassVar[bool] = False
+    published_channels: ClassVar[int] = 3
+    published_class_count: ClassVar[int] = 1000
 
     @property
     def default_image_size(self) -> tuple[int, int]:
@@ -58,9 +63,32 @@ class Architecture:
         """`preprocess`, or the network's own mode where that is null."""
         return self.preprocess or "unit"
 
+    def channels(self, of_data: int) -> int:
+        """The channels that the network takes from images of so many: ImageNet's means are for three."""
+        return 3 if self.preprocess_mode in ("caffe", "torch") else of_data
+
     def __post_init__(self) -> None:
         if self.image_size is not None:
             self.check_image_size(self.image_size)
+        self.check_crop_box()
+
+    def check_crop_box(self) -> None:
+        """Raises ValueError where `resize` and `crop_box` do not belong together."""
+        if (self.resize == "crop_and_resize") != (self.crop_box is not None):
+            raise ValueError(
+                "crop_box: belongs to model.resize=crop_and_resize, which needs it;"
+                f" received crop_box={self.crop_box} with resize={self.resize}"
+            )
+        if self.crop_box is None:
+            return
+        top, left, bottom, right = self.crop_box
+        if not (top < bottom and left < right):
+            raise ValueError(
+                "crop_box: expected [top, left, bottom, right] with top < bottom and left < right;"
+                f" received {list(self.crop_box)}"
+            )
+        if self.antialias:
+            raise ValueError("antialias: crop_and_resize has none; set model.antialias=false")
 
     def check_image_size(self, image_size: tuple[int, int]) -> None:
         """Raises ValueError where the network's strides would leave nothing of such an image."""

@@ -30,6 +30,8 @@ class LeNet5(Architecture):
         " they were, and dense layers at the end weigh the evidence. The chapter keeps that plan, but gives"
         " it more feature maps, ReLU for tanh, and a softmax for the distances to drawn digits."
     )
+    published_channels = 1
+    published_class_count = 10
     default_image_size = (28, 28)
     minimum_image_size = (12, 12)
 

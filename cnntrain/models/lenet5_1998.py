@@ -83,6 +83,8 @@ class LeNet51998(Architecture):
         " each digit: the winner is the drawing that the 84 units of F6 come closest to. Sixty thousand"
         " parameters, and still above 99 % on MNIST."
     )
+    published_channels = 1
+    published_class_count = 10
     default_image_size = (28, 28)
     minimum_image_size = (28, 28)
 

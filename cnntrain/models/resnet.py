@@ -1,10 +1,10 @@
-"""The ResNets of 18, 34, 50, 101 and 152 layers."""
+"""The ResNets of 10, 18, 34, 50, 101 and 152 layers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cnntrain.models.base import Architecture
-from cnntrain.settings import Fraction, Positive
+from cnntrain.settings import Count, Fraction, Positive
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +20,7 @@ class ResNet(Architecture):
     with 64, 128, 256 and 512 maps (four times as many from 50 layers on), whose averages are classified.
     Convolutions have no bias, since batch normalization follows.
 
-    `stem: small` begins with 3×3 at stride 1 and no pooling, for images of about 32×32. `padding: same` is
+    `width` is the number of maps in the first stage, and sets those of all others. `stem: small` begins with 3×3 at stride 1 and no pooling, for images of about 32×32. `padding: same` is
     the chapter's (and Keras's), `symmetric` PyTorch's. Batch normalization's momentum and epsilon default
     to the paper's; the chapter's code leaves them at Keras's 0.99 and 0.001.
 
@@ -29,6 +29,7 @@ class ResNet(Architecture):
 
     padding: Literal["same", "symmetric"] = "same"
     stem: Literal["imagenet", "small"] = "imagenet"
+    width: Count = 64
     batchnorm_momentum: Fraction = 0.9
     batchnorm_epsilon: Positive = 1e-5
 
@@ -65,17 +66,17 @@ class ResNet(Architecture):
             for number in range(1, count + 1):
                 strides = 2 if number == 1 and stage > 2 else 1
                 x = self.unit(
-                    x, 2 ** (stage + 4), strides=strides, convolve=convolve, name=f"conv{stage}_{number}"
+                    x, self.width * 2 ** (stage - 2), strides=strides, convolve=convolve, name=f"conv{stage}_{number}"
                 )
         return layers.GlobalAveragePooling2D(name="average")(x)
 
     def stem_layers(
         self, images: "keras.KerasTensor", convolve: "NormalizedConvolution"
     ) -> "keras.KerasTensor":
-        """Images (batch, height, width, channels) in, 64 maps out, a fourth as high and wide or just as."""
+        """Images (batch, height, width, channels) in, `width` maps out, a fourth as high and wide or just as."""
         if self.stem == "small":
-            return convolve(images, 64, 3, name="conv1")
-        x = convolve(images, 64, 7, strides=2, name="conv1")  # 112×112×64
+            return convolve(images, self.width, 3, name="conv1")
+        x = convolve(images, self.width, 7, strides=2, name="conv1")  # 112×112×64
         return convolve.max_pool(x, name="pool1")  # 56×56×64
 
     def unit(
@@ -92,6 +93,21 @@ class ResNet(Architecture):
 
         kind = bottleneck_unit if self.bottleneck else residual_unit
         return kind(x, filters, strides=strides, convolve=convolve, reduction=self.reduction, name=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet10(ResNet):
+    """10 layers, one unit a stage: 5,418,792 trainable parameters at 1,000 classes.
+
+    Source: Simon et al., "ImageNet Pre-trained Models with Batch Normalization", 2016, section 3.
+    """
+
+    name: str = "resnet10"
+    title = "ResNet-10"
+    year = 2016
+    paper = "https://arxiv.org/abs/1612.01452"
+    units = (1, 1, 1, 1)
+    bottleneck = False
 
 
 @dataclass(frozen=True, kw_only=True)

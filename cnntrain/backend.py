@@ -1,0 +1,60 @@
+"""TensorFlow and Keras: loaded when they are needed, without their chatter, and set up for a run."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+def load() -> None:
+    """Imports TensorFlow and Keras; what they write on standard error is kept back unless they fail."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with silent_standard_error():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()  # start the devices, which speaks too
+    tf.get_logger().setLevel("ERROR")
+
+
+@contextlib.contextmanager
+def silent_standard_error() -> Iterator[None]:
+    """Sends file descriptor 2 to a file, which is printed if the block raises."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def start_run(*, seed: int, precision: str) -> None:
+    """Makes a process as new for a run: no layer names or graphs of an earlier one, its seed and precision."""
+    import keras
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+
+
+def device_name() -> str:
+    """The device that trains, in words."""
+    import tensorflow as tf
+
+    graphics = tf.config.list_physical_devices("GPU")
+    if graphics:
+        names = [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in graphics]
+        return ", ".join(names)
+    return f"CPU, {os.cpu_count()} cores"

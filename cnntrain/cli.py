@@ -1,0 +1,182 @@
+"""The command line: one table of verbs; the first word is a verb, else `train`."""
+
+import argparse
+import dataclasses
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnntrain import __version__
+from cnntrain.errors import CnntrainError, ConfigError
+
+if TYPE_CHECKING:
+    from cnntrain.composition import Request
+    from cnntrain.config import Experiment
+
+STOPPED_BY_SIGINT = 130
+ISSUES = "please report it, with this text and the command, to the project's issues"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A verb: what it does in a line, and the function that runs it on the words after it."""
+
+    summary: str
+    run: Callable[[list[str]], int]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Runs a command line; the exit code."""
+    words = sys.argv[1:] if words is None else words
+    verb, rest = (words[0], words[1:]) if words and words[0] in VERBS else ("train", words)
+    try:
+        if words and words[0] in ("-h", "--help", "help"):
+            return print_help()
+        if words and words[0] == "--version":
+            print(f"cnntrain {__version__}")
+            return 0
+        return VERBS[verb].run(rest)
+    except CnntrainError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        return STOPPED_BY_SIGINT
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print(f"\nThis is a mistake in cnntrain {__version__}: {ISSUES}.", file=sys.stderr)
+        return 1
+
+
+def report(error: CnntrainError) -> int:
+    """Prints a user's mistake; its exit code."""
+    for line in str(error).splitlines():
+        print(line, file=sys.stderr)
+    return error.exit_code
+
+
+def train(words: list[str]) -> int:
+    """`cnntrain [train] key=value…`: checks every job's configuration, then runs them."""
+    if any(word in ("-h", "--help", "--keys") for word in words):
+        return print_help(keys="--keys" in words)
+    from cnntrain import composition
+
+    if any(word in ("-sc", "--shell-completion") for word in words):
+        composition.complete(list(VERBS), words)
+        return 0
+    from cnntrain.config import parse
+
+    request, overrides, _ = checked(words)
+    command = shlex.join(["cnntrain", "train", *words])
+    exit_codes = [0]
+
+    def job(values: dict[str, Any], run_dir: Path, exact: bool) -> float | None:
+        from cnntrain.train import run
+
+        try:
+            return run(parse(values), run_dir, exact=exact, command=command)
+        except CnntrainError as error:
+            exit_codes.append(report(error))
+            return None
+
+    composition.run_jobs(request, overrides, job)
+    return next((code for code in exit_codes if code), 0)
+
+
+def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
+    """The request, Hydra's overrides and the experiment of each job; raises ConfigError with all that is wrong."""
+    from cnntrain import composition
+    from cnntrain.config import parse
+
+    request = composition.read_request(words, verbs=list(VERBS))
+    overrides, problems = composition.prepare(request)
+    return request, overrides, composition.check(request, overrides, problems, parse=parse)
+
+
+def inspect(words: list[str]) -> int:
+    """`cnntrain inspect key=value… [--out FILE]`."""
+    parser = argparse.ArgumentParser("cnntrain inspect", description=VERBS["inspect"].summary)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to look at, such as data=mnist")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="draw pictures too: a .png or .html file")
+    options, others = parser.parse_known_args(words)
+    _, _, experiments = checked([*others, *options.overrides])
+    from cnntrain import inspection
+
+    return inspection.inspect(only(experiments), out=options.out)
+
+
+def bench(words: list[str]) -> int:
+    """`cnntrain bench key=value…`."""
+    parser = argparse.ArgumentParser("cnntrain bench", description=VERBS["bench"].summary)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to time, such as data=mnist")
+    options, others = parser.parse_known_args(words)
+    _, _, experiments = checked([*others, *options.overrides])
+    from cnntrain import stage_speeds
+
+    stage_speeds.bench(only(experiments))
+    return 0
+
+
+def only(experiments: "list[Experiment]") -> "Experiment":
+    """The one experiment of a command that takes no sweep."""
+    if len(experiments) != 1:
+        raise ConfigError(f"expected one configuration, without -m; received {len(experiments)}")
+    return experiments[0]
+
+
+def evaluate(words: list[str]) -> int:
+    """`cnntrain evaluate RUN`."""
+    parser = argparse.ArgumentParser("cnntrain evaluate", description=VERBS["evaluate"].summary)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(words)
+    from cnntrain import evaluation
+
+    evaluation.evaluate(options.run, split=options.split, as_json=options.json)
+    return 0
+
+
+def predict(words: list[str]) -> int:
+    """`cnntrain predict RUN IMAGE…`."""
+    parser = argparse.ArgumentParser("cnntrain predict", description=VERBS["predict"].summary)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--top", type=positive, default=3, metavar="K", help="so many classes an image (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(words)
+    from cnntrain import prediction
+
+    prediction.predict(options.run, options.images, top=options.top, as_json=options.json)
+    return 0
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1; received {text}")
+    return number
+
+
+def print_help(*, keys: bool = False) -> int:
+    """The page of all verbs, examples and options, or that of all keys."""
+    from cnntrain import help_page
+
+    summaries = {name: entry.summary for name, entry in VERBS.items()}
+    print(help_page.keys_page() if keys else help_page.front_page(summaries))
+    return 0
+
+
+VERBS = {
+    "train": Verb("train a network: cnntrain [train] key=value…", train),
+    "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
+    "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),
+    "evaluate": Verb("measure a trained network on a split of its data", evaluate),
+    "predict": Verb("classify image files with a trained network", predict),
+}

@@ -1,0 +1,354 @@
+"""Hydra: from the words of a command line to one configuration a job, checked before anything runs.
+
+Hydra answers one mistake at a time, runs callbacks and writes files before our code is asked, and its
+grammar refuses many paths. So overrides are prepared first (`prepare`), every job's configuration is composed
+and parsed (`check`), and only then does Hydra run the jobs (`run_jobs`).
+"""
+
+import contextlib
+import itertools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from cnntrain.errors import ConfigError
+from cnntrain.settings import unknown
+
+Parsed = TypeVar("Parsed")
+PRIMARY = "train"
+COMPOSING = ("train", "inspect", "bench")  # the verbs that take key=value
+# Hydra's options that take a value of their own, as separate words
+VALUED = {
+    "--config-dir": "config_dir",
+    "-cd": "config_dir",
+    "--config-path": "config_path",
+    "-cp": "config_path",
+    "--config-name": "config_name",
+    "-cn": "config_name",
+    "--cfg": "other",
+    "-c": "other",
+    "--package": "other",
+    "-p": "other",
+    "--experimental-rerun": "rerun",
+}
+OVERRIDE = re.compile(r"(?P<sign>[+~]{0,2})(?P<key>[^=]+?)(?P<equals>=(?P<value>.*))?", re.DOTALL)
+
+
+def conf_dir() -> Path:
+    """The shipped YAML files: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+@dataclass
+class Request:
+    """A command line, taken apart."""
+
+    overrides: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    config_dir: Path | None = None
+    config_path: Path | None = None
+    config_name: str = PRIMARY
+    multirun: bool = False
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where group options are looked up."""
+        primary = self.config_path or conf_dir()
+        return [primary, *([self.config_dir] if self.config_dir else [])]
+
+    def arguments(self, overrides: list[str]) -> list[str]:
+        """The command line for Hydra."""
+        return [*self.flags, *overrides]
+
+
+def read_request(words: list[str], *, verbs: list[str]) -> Request:
+    """Sorts words into overrides and Hydra's flags; raises ConfigError for a word that is neither."""
+    request = Request()
+    remaining = iter(words)
+    for word in remaining:
+        name, _, inline = word.partition("=")
+        if name in VALUED and word.startswith("-"):
+            value = inline if "=" in word else next(remaining, None)
+            if value is None:
+                raise ConfigError(f"{name}: expected a value after it")
+            place_flag(request, name, value)
+        elif word.startswith("-"):
+            request.flags.append(word)
+            request.multirun |= word in ("-m", "--multirun")
+        elif OVERRIDE.fullmatch(word) and ("=" in word or word.startswith("~")):
+            request.overrides.append(word)
+        else:
+            raise ConfigError(
+                unknown(f"{word}: expected key=value, such as batch_size=64, or a verb as first word", word, verbs)
+            )
+    return request
+
+
+def place_flag(request: Request, name: str, value: str) -> None:
+    """Records one of Hydra's flags that take a value."""
+    kind = VALUED[name]
+    if kind == "rerun":
+        raise ConfigError("--experimental-rerun: ignores what the command line says; use -cp RUN -cn config")
+    if kind in ("config_dir", "config_path"):
+        folder = Path(value).expanduser().resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"{name}: expected a folder of YAML files; {folder} is none")
+        setattr(request, kind, folder)
+        value = str(folder)
+    elif kind == "config_name":
+        request.config_name = value
+    request.flags += [name, value]
+
+
+def prepare(request: Request) -> tuple[list[str], list[str]]:
+    """The overrides as Hydra is to see them, and the problems with group options among them.
+
+    Values are set whether or not the key stands in a YAML file, since parsing checks keys better than Hydra;
+    values that its grammar refuses are quoted.
+    """
+    groups = {group: options(request.folders, group) for group in group_names(request.folders)}
+    prepared, problems = [], []
+    for text in request.overrides:
+        match = OVERRIDE.fullmatch(text)
+        if match is None:
+            continue
+        key, value = match["key"].strip(), match["value"]
+        group = key.partition("@")[0]
+        if group in groups:
+            wrong = [name for name in option_names(value, request.multirun) if name not in groups[group]]
+            problems += [unknown(f"{group}={name}: no such option", name, groups[group]) for name in wrong]
+            if not wrong:
+                prepared.append(text.lstrip("+"))
+        elif match["sign"].startswith("~") or group == "hydra" or group.startswith(("hydra.", "hydra/")):
+            prepared.append(quoted(match["sign"] + key, value, multirun=request.multirun))
+        else:
+            prepared.append(quoted(f"++{key}", value, multirun=request.multirun))
+    return prepared, problems
+
+
+def option_names(value: str | None, multirun: bool) -> list[str]:
+    """The options that a group override chooses; none for null, lists and sweep functions."""
+    if value is None or value in ("null", "") or value[0] in "[({" or "(" in value:
+        return []
+    return [name.strip() for name in value.split(",")] if multirun else [value.strip()]
+
+
+def group_names(folders: list[Path]) -> list[str]:
+    """The config groups, one a folder."""
+    found = {
+        path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob("*") if path.is_dir()
+    }
+    return sorted(found)
+
+
+def options(folders: list[Path], group: str) -> list[str]:
+    """The options of a group, one a YAML file."""
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def quoted(key: str, value: str | None, *, multirun: bool) -> str:
+    """An override whose value Hydra's grammar takes, each element of a sweep for itself."""
+    if value is None:
+        return key
+    text = f"{key}={value}"
+    if accepted(text, multirun):
+        return text
+    values = split_at_commas(value) if multirun else [value]
+    escaped = [item if accepted(f"{key}={item}", False) else quote(item) for item in values]
+    return f"{key}={','.join(escaped)}"
+
+
+def quote(value: str) -> str:
+    """A value as Hydra's quoted string."""
+    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", value)
+    trailing = re.search(r"\\*$", escaped)
+    return f"'{escaped}{trailing[0] if trailing else ''}'"
+
+
+def split_at_commas(value: str) -> list[str]:
+    """The parts of a value between commas that stand in no bracket and in no quotes."""
+    return re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|\([^)]*\)|'[^']*'|\"[^\"]*\"|[^,])+", value)
+
+
+def accepted(text: str, multirun: bool) -> bool:
+    """Whether Hydra's grammar reads an override, as one value unless sweeps are wanted."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return False
+    return multirun or not override.is_sweep_override()
+
+
+def check(
+    request: Request, overrides: list[str], problems: list[str], *, parse: Callable[[Mapping[str, Any]], Parsed]
+) -> list[Parsed]:
+    """Composes and parses the configuration of every job; raises one ConfigError with all that is wrong."""
+    parsed = []
+    problems = [*problems, *wrong_defaults(request)]
+    found: dict[str, None] = dict.fromkeys(problems)
+    for job in jobs(request, overrides):
+        try:
+            values, hydra_values = compose(request, job)
+        except ConfigError as error:
+            found.update(dict.fromkeys(error.problems if not problems else ()))
+            continue
+        found.update(dict.fromkeys(code_in(values, hydra_values)))
+        try:
+            parsed.append(parse(values))
+        except ConfigError as error:
+            found.update(dict.fromkeys(error.problems))
+    if found:
+        raise ConfigError(*found)
+    return parsed
+
+
+def jobs(request: Request, overrides: list[str]) -> Iterator[list[str]]:
+    """The overrides of each job; a sweep with a sweeper of its own counts as one, without what is swept."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    sweeps = [item for item in parsed if item.is_sweep_override()]
+    fixed = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
+    if not request.multirun or any(item.key_or_group == "hydra/sweeper" for item in parsed):
+        yield fixed
+        return
+    choices = [[f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()] for item in sweeps]
+    for combination in itertools.product(*choices):
+        yield [*fixed, *combination]
+
+
+def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The plain values of a configuration, and Hydra's own; runs nothing. Raises ConfigError."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    search = [f"hydra.searchpath=[{quote(f'file://{request.config_dir}')}]"] if request.config_dir else []
+    try:
+        with hydra.initialize_config_dir(str(request.folders[0]), version_base="1.3", job_name="cnntrain"):
+            config = hydra.compose(request.config_name, [*search, *overrides], return_hydra_config=True)
+        hydra_values = OmegaConf.to_container(config["hydra"], resolve=False)
+        return plain(config), cast(dict[str, Any], hydra_values)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error)) from error
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A composed configuration without Hydra's part, interpolations resolved, as dicts and lists."""
+    from omegaconf import OmegaConf, open_dict
+
+    config = config.copy()
+    with open_dict(config):
+        config.pop("hydra", None)
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def explain(error: Exception) -> str:
+    """Hydra's message without its frame, and its search path, which is not the user's business."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    kept = list(itertools.takewhile(lambda line: "Config search path" not in line and "full_key" not in line, lines))
+    return "; ".join(line.strip() for line in kept) or type(error).__name__
+
+
+def wrong_defaults(request: Request) -> list[str]:
+    """What the defaults lists of the user's own YAML files name that does not exist."""
+    import yaml
+
+    problems = []
+    for path in own_files(request):
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: can't be read as YAML: {' '.join(str(error).split())}")
+            continue
+        for item in content.get("defaults", ()) if isinstance(content, dict) else ():
+            for key, option in item.items() if isinstance(item, dict) else ():
+                group = re.sub(r"^(override |optional )*/?", "", str(key)).partition("@")[0]
+                names = options(request.folders, group)
+                if isinstance(option, str) and "$" not in option and names and option not in names:
+                    problems.append(unknown(f"{path}: defaults: {group}: no such option {option!r}", option, names))
+    return problems
+
+
+def own_files(request: Request) -> list[Path]:
+    """The YAML files of the user's own folders that this command line takes part of."""
+    folders = [folder for folder in (request.config_dir, request.config_path) if folder]
+    chosen = [OVERRIDE.fullmatch(text) for text in request.overrides]
+    wanted = [f"{match['key'].strip()}/{match['value']}.yaml" for match in chosen if match]
+    wanted.append(f"{request.config_name}.yaml")
+    return [folder / name for folder in folders for name in wanted if (folder / name).is_file()]
+
+
+def code_in(values: Any, hydra_values: dict[str, Any]) -> list[str]:
+    """Settings that would make Hydra run or write something of a YAML file's choosing."""
+    targets = [key for key in keys_of(values) if key.endswith("_target_")]
+    found = [f"{key}: YAML files can't name code to run; remove it" for key in targets]
+    if hydra_values.get("callbacks"):
+        found.append("hydra.callbacks: would run code; remove it")
+    for key in ("job_logging", "hydra_logging"):
+        if hydra_values.get(key) and set(hydra_values[key]) & {"handlers", "formatters", "filters", "loggers"}:
+            found.append(f"hydra.{key}: could write to any file; remove it (a run has its own log.txt)")
+    for key in ("sweeper", "launcher"):
+        target = str((hydra_values.get(key) or {}).get("_target_", ""))
+        if target and not target.startswith(("hydra._internal.core_plugins.", "hydra_plugins.")):
+            found.append(f"hydra.{key}._target_: expected one of Hydra's plugins; received {target}")
+    return found
+
+
+def keys_of(values: Any, prefix: str = "") -> Iterator[str]:
+    """The full keys of nested mappings."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            yield from keys_of(value, f"{prefix}{key}.")
+    elif isinstance(values, list):
+        for number, value in enumerate(values):
+            yield from keys_of(value, f"{prefix}{number}.")
+
+
+def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, Any], Path, bool], Any]) -> None:
+    """Lets Hydra run `job` once, or once for each job of a multirun, with (values, run folder, exact).
+
+    `exact` says that the folder was named outright. Also serves Hydra's own --cfg, --info and completion.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    def task(config: Any) -> Any:
+        hydra_config = HydraConfig.get()
+        exact = any(item.startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
+        exact = exact or hydra_config.mode is not None and hydra_config.mode.name == "MULTIRUN"
+        folder = Path(hydra_config.runtime.output_dir)
+        try:
+            return job(plain(config), folder, exact)
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # Hydra made it; it is empty when the job failed at its start
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, instead of a traceback and exit code 1
+    sys.argv = ["cnntrain", *request.arguments(overrides)]
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=PRIMARY)(task)()
+
+
+def complete(verbs: list[str], words: list[str]) -> None:
+    """Shell completion: Hydra's, which knows no verbs, for a line without its verb; and the verbs."""
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()
+    if len(typed) > 1 and typed[1] in verbs and (len(typed) > 2 or line.endswith(" ")):
+        if typed[1] not in COMPOSING:
+            return  # paths: the shell's own completion
+        line = line.replace(f" {typed[1]}", "", 1)
+        os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
+    elif any(word.startswith("query=") for word in words) and len(typed) <= 2 and not line.endswith(" "):
+        print("\n".join(verb for verb in verbs if verb.startswith(typed[1] if len(typed) == 2 else "")))
+    run_jobs(Request(flags=words), [], lambda *_: None)

@@ -1,0 +1,119 @@
+"""The typed experiment, and how Hydra's configuration becomes one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cnntrain.data import SOURCES, Source
+from cnntrain.data.augmentation import Augmentation
+from cnntrain.errors import ConfigError
+from cnntrain.models import MODELS, Architecture
+from cnntrain.optimizers import OPTIMIZERS, Optimizer
+from cnntrain.phases import Schedule
+from cnntrain.settings import Count, Fraction, NonNegative, WholeNumber, convert, fields_of, read, unknown
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+# groups whose options are classes of their own: the key that names the class, and the classes
+CHOICES: dict[str, tuple[str, Mapping[str, type]]] = {
+    "model": ("name", MODELS),
+    "data": ("source", SOURCES),
+    "optimizer": ("name", OPTIMIZERS),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds for a quick trial; null is none.
+
+    `steps`: so many batches of an epoch, and of an evaluation. `epochs_per_phase`: so many epochs of a phase.
+    """
+
+    steps: Count | None = None
+    epochs_per_phase: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All that decides a run.
+
+    `seed` fixes the weights' start, the order of examples and every random change of an image.
+    `precision`: the layers compute in it; weights and the classifier stay in float32.
+    `label_smoothing`: so much of each target is spread over all classes.
+    `class_weights`: `balanced`, or a weight for classes by name; null weighs all examples alike.
+    `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
+    """
+
+    model: Architecture
+    data: Source
+    optimizer: Optimizer
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    schedule: Schedule
+    seed: WholeNumber = 0
+    batch_size: Count = 32
+    precision: Precision = "float32"
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["balanced"] | Mapping[str, NonNegative] | None = None
+    parallel_calls: Count | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def parse(values: Mapping[str, Any]) -> Experiment:
+    """The experiment that plain values describe; raises one ConfigError with all that is wrong."""
+    annotations = fields_of(Experiment)
+    problems = [
+        unknown(f"{name}: no such key", str(name), annotations, guesses=every_key())
+        for name in values
+        if name not in annotations
+    ]
+    converted: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        if name not in values:
+            if name in ("model", "data", "optimizer", "schedule"):
+                problems.append(f"{name}: is missing; choose an option, such as {name}={DEFAULT_OPTIONS[name]}")
+            continue
+        if name in CHOICES:
+            converted[name], found = read_choice(name, values[name])
+        else:
+            converted[name], found = convert(annotation, values[name], name)
+        problems += found
+    if problems:
+        raise ConfigError(*problems)
+    return Experiment(**converted)
+
+
+DEFAULT_OPTIONS = {"model": "lenet5", "data": "digits", "optimizer": "adam", "schedule": "from_scratch"}
+
+
+def read_choice(group: str, values: object) -> tuple[Any, list[str]]:
+    """A group's dataclass, chosen by the key that names it."""
+    key, classes = CHOICES[group]
+    name = values.get(key) if isinstance(values, Mapping) else None
+    if name is None:
+        return None, [f"{group}.{key}: is missing; expected one of {', '.join(classes)}"]
+    if name not in classes:
+        return None, [unknown(f"{group}.{key}: no such name {name!r}", str(name), classes)]
+    chosen = classes[str(name)]
+    built, problems = read(chosen, values, group)
+    return built, [elsewhere(problem, group, str(name)) for problem in problems]
+
+
+def elsewhere(problem: str, group: str, name: str) -> str:
+    """The text for an unknown key, with the options that do have it where there are some."""
+    found = re.match(rf"{group}\.(\w+): no such key", problem)
+    key, classes = CHOICES[group]
+    owners = [owner for owner, cls in classes.items() if found and found[1] in fields_of(cls)]
+    if found is None or not owners:
+        return problem
+    return f"{found[0]} with {group}.{key}={name}: {', '.join(owners)} have it"
+
+
+def every_key() -> list[str]:
+    """The top-level keys, and those of the groups under their full name."""
+    keys = list(fields_of(Experiment))
+    for group, (_, classes) in CHOICES.items():
+        for cls in classes.values():
+            keys += [f"{group}.{name}" for name in fields_of(cls)]
+    return list(dict.fromkeys(keys))
+

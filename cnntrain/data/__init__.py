@@ -1,0 +1,18 @@
+"""From labelled images on disk to batches: sources, splits, and the one tf.data chain."""
+
+from cnntrain.data.base import Examples, LabelledImages, Source
+from cnntrain.data.csv_file import CsvFile
+from cnntrain.data.digits import Digits
+from cnntrain.data.folder import Folder
+from cnntrain.data.idx import Idx
+from cnntrain.data.tfds import Tfds
+
+SOURCES: dict[str, type[Source]] = {
+    "digits": Digits,
+    "tfds": Tfds,
+    "folder": Folder,
+    "csv": CsvFile,
+    "idx": Idx,
+}
+
+__all__ = ["SOURCES", "Examples", "LabelledImages", "Source"]

@@ -1,0 +1,91 @@
+"""Which random changes training images go through."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cnntrain.settings import Between, Fraction, NonNegative, Positive, WholeNumber
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes of training images; at its default each of them is off.
+
+    All are drawn from (seed, epoch, example id) alone, so that neither order nor parallelism changes them;
+    what an image is mixed with depends on the others of its batch too. Images are changed in the order of the
+    fields. A number that stands for a range is its bound: 0.2 is anything from -0.2 to 0.2, uniformly.
+
+    At the image's own size:
+
+    `random_crop`: the largest square is cut from anywhere, before model.resize.
+    `random_resized_crop`: a part of `crop_area` of the image, its width by its height in `crop_aspect_ratio`,
+    is stretched to model.image_size, whatever model.resize says.
+
+    At the network's size:
+
+    `horizontal_flip`: the probability that left and right are exchanged. Not for digits and text.
+    `vertical_flip`: the probability that an image is turned upside down.
+    `pad_pixels`: the image is shifted by up to so many pixels each way; what moves in is zero (black).
+    `translate_fraction`: it is shifted by up to this fraction of its sides, in whole pixels.
+    `rotate_degrees`: it is turned about its centre. `zoom_fraction`: it is enlarged by 1 plus this.
+    `shear_degrees`: its upright lines are slanted. `fill`: what moves in with these four and the policies.
+    `brightness`, `contrast`, `saturation`: each is multiplied by 1 plus this. `hue_degrees`: hues are turned.
+    `lighting`: the standard deviation of AlexNet's shift of colours along ImageNet's directions (there, 0.1).
+    `rand_augment`: so many random operations, at `rand_augment_magnitude` of 30.
+    `trivial_augment`: one random operation at a random strength.
+    `aug_mix_severity`: a mixture of chains of random operations, this strong of 10.
+    `erasing`: the probability that a rectangle of `erased_area` of the image, its width by its height in
+    `erased_aspect_ratio`, takes the image's mean colour.
+    `mixup_alpha`: images and targets are averaged in pairs, with shares from Beta(alpha, alpha).
+    `cutmix_alpha`: a rectangle comes from another image, whose area is such a share. With both, half of the
+    images go through either.
+    """
+
+    random_crop: bool = False
+    random_resized_crop: bool = False
+    crop_area: tuple[Fraction, Fraction] = (0.08, 1.0)
+    crop_aspect_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    horizontal_flip: Fraction = 0.0
+    vertical_flip: Fraction = 0.0
+    pad_pixels: WholeNumber = 0
+    translate_fraction: Fraction = 0.0
+    rotate_degrees: Annotated[float, Between(0, 180)] = 0.0
+    zoom_fraction: Annotated[float, Between(0, 0.9)] = 0.0
+    shear_degrees: Annotated[float, Between(0, 80)] = 0.0
+    fill: Literal["black", "white", "edge", "reflect"] = "black"
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue_degrees: Annotated[float, Between(0, 180)] = 0.0
+    lighting: NonNegative = 0.0
+    rand_augment: WholeNumber = 0
+    rand_augment_magnitude: Annotated[float, Between(0, 30)] = 9.0
+    trivial_augment: bool = False
+    aug_mix_severity: Annotated[int, Between(0, 10)] = 0
+    erasing: Fraction = 0.0
+    erased_area: tuple[Fraction, Fraction] = (0.02, 0.33)
+    erased_aspect_ratio: tuple[Positive, Positive] = (0.3, 3.3)
+    mixup_alpha: NonNegative = 0.0
+    cutmix_alpha: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if self.random_crop and self.random_resized_crop:
+            raise ValueError("random_crop: excludes random_resized_crop; received both; set one to false")
+        for name in ("crop_area", "crop_aspect_ratio", "erased_area", "erased_aspect_ratio"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: expected [lowest, highest]; received {[low, high]}")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether images are changed at their own size, thus one by one."""
+        return self.random_crop or self.random_resized_crop
+
+    @property
+    def moves(self) -> bool:
+        """Whether any setting of the affine map is on."""
+        return any((self.translate_fraction, self.rotate_degrees, self.zoom_fraction, self.shear_degrees))
+
+    @property
+    def recolours(self) -> bool:
+        """Whether any setting of the map of colours is on."""
+        return any((self.brightness, self.contrast, self.saturation, self.hue_degrees, self.lighting))

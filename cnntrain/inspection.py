@@ -1,0 +1,224 @@
+"""`cnntrain inspect`: what data are, what is wrong with them, and what a network will see of them."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from cnntrain import backend
+from cnntrain.config import Experiment
+from cnntrain.data import Examples, LabelledImages
+from cnntrain.doctor import SPLITS, Diagnosis, examine
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.files import write_whole
+from cnntrain.terminal import Terminal
+from cnntrain.train import fit_to_data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cnntrain.data.pipeline import NetworkInput
+
+BAR = 30  # the longest bar, in characters
+CLASSES_SHOWN = 40
+RAW_IMAGES = 24
+AUGMENTED_IMAGES, DRAWS = 4, 8
+
+
+def inspect(experiment: Experiment, *, out: Path | None) -> int:
+    """Prints what there is to know about the data, and draws it to `out`, a .png or .html file.
+
+    The exit code: 0, or 3 where training would be pointless.
+    """
+    if out is not None and out.suffix.lower() not in (".png", ".html"):
+        raise ConfigError(f"--out: expected a file that ends in .png or .html; received {out}")
+    experiment.data.check()
+    backend.load()
+    labelled = experiment.data.load()
+    experiment, network_input = fit_to_data(experiment, labelled)
+    terminal = Terminal()
+    terminal.line(f"{experiment.data.title()}: {len(labelled.class_names)} classes", style="bold")
+    terminal.table(class_table(labelled))
+    for line in facts(labelled, network_input):
+        terminal.line(line)
+    diagnoses = examine(labelled)
+    for diagnosis in diagnoses:
+        terminal.line(f"{'error' if diagnosis.pointless else 'warning'}: {diagnosis.text}", style="yellow")
+    if not diagnoses:
+        terminal.line("nothing is wrong with them, as far as can be seen")
+    if out is not None:
+        write(out, experiment, labelled, network_input, diagnoses)
+        terminal.line(f"pictures: {out}")
+    return DataError.exit_code if any(diagnosis.pointless for diagnosis in diagnoses) else 0
+
+
+def class_table(labelled: LabelledImages) -> Table:
+    """How many examples each class has in each split, with a bar."""
+    counts = {split: labelled.split(split).class_counts() for split in SPLITS}
+    total = np.sum(list(counts.values()), axis=0)
+    table = Table("class", *SPLITS, "")
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for number in np.argsort(-total, kind="stable")[:CLASSES_SHOWN]:
+        bar = "█" * max(1, round(BAR * total[number] / total.max()))
+        numbers = (f"{counts[split][number]:,}" for split in SPLITS)
+        table.add_row(escape(labelled.class_names[number]), *numbers, bar)
+    if len(total) > CLASSES_SHOWN:
+        table.add_row(f"… {len(total) - CLASSES_SHOWN} more", "", "", "", "")
+    table.add_row("all", *(f"{len(labelled.split(split)):,}" for split in SPLITS), "", style="bold")
+    return table
+
+
+def facts(labelled: LabelledImages, network_input: "NetworkInput") -> list[str]:
+    """Sizes and formats of the images, and what the network makes of them."""
+    height, width, channels = labelled.image_shape
+    colour = "grey" if channels == 1 else "colour"
+    lines = [f"images: {height}×{width}, {colour}"] if height else [f"images: of many sizes, {colour}"]
+    findings = labelled.train.table.findings
+    if findings:
+        formats = Counter(finding.format for finding in findings)
+        sizes = np.array([(finding.height, finding.width) for finding in findings])
+        low, middle, high = (np.percentile(sizes, q, axis=0, method="nearest") for q in (0, 50, 100))
+        lines = [
+            f"images: {colour}; " + ", ".join(f"{count:,} {name}" for name, count in formats.most_common()),
+            f"heights {low[0]} to {high[0]} (median {middle[0]}), widths {low[1]} to {high[1]} (median {middle[1]})",
+        ]
+    largest = max(np.bincount(labelled.test.labels)) / len(labelled.test) if len(labelled.test) else 0
+    size = "×".join(map(str, network_input.shape))
+    lines.append(f"the network gets {size}, resized by {network_input.resize}")
+    if largest:
+        lines.append(f"to name the largest class always would be right for {largest:.1%} of the test images")
+    return lines
+
+
+def write(
+    out: Path,
+    experiment: Experiment,
+    labelled: LabelledImages,
+    network_input: "NetworkInput",
+    diagnoses: Sequence[Diagnosis],
+) -> None:
+    """Writes the pictures as one PNG, or as a page together with the text."""
+    pages = {
+        "Examples": picture_grid(*raw_images(labelled), columns=8),
+        "What the network sees: each row is one image, drawn anew": picture_grid(
+            *augmented_images(experiment, labelled, network_input), columns=DRAWS
+        ),
+    }
+    if out.suffix.lower() == ".html":
+        write_whole(out, page(experiment, labelled, network_input, diagnoses, pages).encode())
+        return
+    from PIL import Image
+
+    pictures = [Image.open(io.BytesIO(png(figure))) for figure in pages.values()]
+    sheet = Image.new(
+        "RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (255, 255, 255)
+    )
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    write_whole(out, buffer.getvalue())
+
+
+def raw_images(labelled: LabelledImages) -> tuple[list[np.ndarray], list[str]]:
+    """Some training images as they are stored, evenly over the classes, with their classes' names."""
+    examples = labelled.train
+    order = np.lexsort((np.arange(len(examples)), examples.labels))
+    chosen = examples.rows[order[np.linspace(0, len(order) - 1, min(RAW_IMAGES, len(order))).astype(int)]]
+    images = [examples.table.images.read(int(row)).numpy() for row in chosen]
+    return images, [labelled.class_names[label] for label in examples.table.labels[chosen]]
+
+
+def augmented_images(
+    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+) -> tuple[list[np.ndarray], list[str]]:
+    """A few training images as they come in several epochs, before the network's own scaling."""
+    import dataclasses
+
+    from cnntrain.data.pipeline import Batches
+
+    examples = labelled.train
+    rows = examples.rows[np.linspace(0, len(examples) - 1, min(AUGMENTED_IMAGES, len(examples))).astype(int)]
+    batches = Batches(
+        Examples(examples.table, rows),
+        dataclasses.replace(network_input, preprocess="unit"),
+        batch_size=len(rows),
+        seed=experiment.seed,
+        augmentation=experiment.augmentation,
+    )
+    drawn = [next(iter(batches.epoch(number)))[0].numpy() for number in range(DRAWS)]
+    images = [np.clip(drawn[draw][image], 0, 1) for image in range(len(rows)) for draw in range(DRAWS)]
+    names = [labelled.class_names[label] for label in examples.table.labels[rows]]
+    return images, [name if draw == 0 else "" for name in names for draw in range(DRAWS)]
+
+
+def picture_grid(images: Sequence[np.ndarray], titles: Sequence[str], *, columns: int) -> "Figure":
+    """Images (height, width, channels) side by side, each under its title."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(columns * 1.5, rows * 1.7), layout="constrained")
+    for axes, image, title in zip(figure.subplots(rows, columns, squeeze=False).flat, images, titles, strict=False):
+        axes.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
+        axes.set_title(title.replace("$", r"\$")[:20], fontsize=8)
+    for axes in figure.axes:
+        axes.axis("off")
+    return figure
+
+
+def png(figure: "Figure") -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()
+
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{ title }}</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+td, th { padding: .1rem .8rem; text-align: right } td:first-child, th:first-child { text-align: left }
+img { max-width: 100%; background: white } .warning { color: #b50 }
+</style>
+<h1>{{ title }}</h1>
+<table><tr><th>class</th>{% for split in splits %}<th>{{ split }}</th>{% endfor %}</tr>
+{% for name, counts in classes %}<tr><td>{{ name }}</td>{% for count in counts %}<td>{{ count }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+<ul>{% for line in facts %}<li>{{ line }}</li>{% endfor %}
+{% for diagnosis in diagnoses %}<li class="warning">{{ diagnosis.text }}</li>{% endfor %}</ul>
+{% for heading, picture in pictures %}<h2>{{ heading }}</h2>
+<img alt="{{ heading }}" src="data:image/png;base64,{{ picture }}">{% endfor %}
+</html>
+"""
+
+
+def page(
+    experiment: Experiment,
+    labelled: LabelledImages,
+    network_input: "NetworkInput",
+    diagnoses: Sequence[Diagnosis],
+    pages: dict[str, "Figure"],
+) -> str:
+    """The page as one file that needs no other."""
+    from jinja2 import Environment
+
+    counts = np.stack([labelled.split(split).class_counts() for split in SPLITS], axis=1).tolist()
+    return Environment(autoescape=True).from_string(PAGE).render(
+        title=experiment.data.title(),
+        splits=SPLITS,
+        classes=zip(labelled.class_names, counts, strict=True),
+        facts=facts(labelled, network_input),
+        diagnoses=diagnoses,
+        pictures=[(heading, base64.b64encode(png(figure)).decode()) for heading, figure in pages.items()],
+    )

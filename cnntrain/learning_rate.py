@@ -1,0 +1,60 @@
+"""The learning rate as a function of the step: Keras's curves, with a warm-up before them."""
+
+import keras
+import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
+
+
+@keras.saving.register_keras_serializable(package="cnntrain")
+class Curve(LearningRateSchedule):
+    """A straight rise to `peak`, then another schedule (None: constant), divided by (1 + decay · update).
+
+    Keras counts batches, also those that only add to an accumulated gradient; `decay` counts updates. The
+    curves' lengths are in batches.
+    """
+
+    def __init__(
+        self,
+        peak: float,
+        *,
+        after_warmup: LearningRateSchedule | None = None,
+        warmup_steps: int = 0,
+        decay: float = 0.0,
+        batches_per_update: int = 1,
+    ):
+        super().__init__()
+        self.peak = peak
+        self.after_warmup = after_warmup
+        self.warmup_steps = warmup_steps
+        self.decay = decay
+        self.batches_per_update = batches_per_update
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate (a float32 scalar) of the batch of number `step`, from 0."""
+        step = tf.cast(step, tf.float32)
+        rate = tf.constant(self.peak, tf.float32)
+        if self.after_warmup is not None:
+            rate = self.after_warmup(tf.maximum(step - self.warmup_steps, 0.0))
+        if self.warmup_steps:
+            rising = self.peak * (step + 1) / self.warmup_steps
+            rate = tf.where(step < self.warmup_steps, rising, rate)
+        if self.decay:
+            rate = rate / (1 + self.decay * tf.floor(step / self.batches_per_update))
+        return rate
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        after = self.after_warmup and keras.saving.serialize_keras_object(self.after_warmup)
+        return {
+            "peak": self.peak,
+            "after_warmup": after,
+            "warmup_steps": self.warmup_steps,
+            "decay": self.decay,
+            "batches_per_update": self.batches_per_update,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Curve":
+        """The curve that `get_config` described."""
+        after = config["after_warmup"] and keras.saving.deserialize_keras_object(config["after_warmup"])
+        return cls(**{**config, "after_warmup": after})

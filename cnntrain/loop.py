@@ -1,0 +1,230 @@
+"""The training loop: many steps in one call of a graph, on Keras's public pieces."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnntrain.optimizers import UNDECAYED
+
+SECONDS_PER_CALL = 1.0
+LARGEST_GROWTH = 8
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training lowers: the weighted sum of each output's loss, and the layers' own penalties.
+
+    `loss_weights` by output name; label smoothing goes into every class output. `l2` is an optimizer's (see
+    there): its penalty stands apart, so that the losses of runs that differ in it can be compared.
+    """
+
+    loss_weights: Mapping[str, float]
+    label_smoothing: float = 0.0
+    l2: float = 0.0
+
+    def __call__(
+        self,
+        model: keras.Model,
+        outputs: Mapping[str, tf.Tensor],
+        targets: Mapping[str, tf.Tensor],
+        weights: Mapping[str, tf.Tensor],
+    ) -> tf.Tensor:
+        """A float32 scalar: the mean over the batch."""
+        loss_of_classes = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
+        losses = [
+            weight * loss_of_classes(targets["class"], outputs[name], sample_weight=weights.get("class"))
+            for name, weight in self.loss_weights.items()
+        ]
+        return tf.add_n([*losses, *(tf.cast(penalty, tf.float32) for penalty in model.losses)])
+
+    def penalty(self, variables: list[keras.Variable]) -> tf.Tensor:
+        """A float32 scalar: l2/2 times the sum of all squared weights, without biases and normalization."""
+        if not self.l2:
+            return tf.constant(0.0)
+        weights = [variable for variable in variables if not variable.name.endswith(UNDECAYED)]
+        return self.l2 * tf.add_n([tf.nn.l2_loss(weight.value) for weight in weights])
+
+
+def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+    """A model's outputs by name: a model of one output gives it bare."""
+    return outputs if isinstance(outputs, Mapping) else {"class": outputs}
+
+
+class Pace:
+    """How many steps to run in a call, so that one takes about a second.
+
+    Python hears signals, and the display moves, only between calls.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 1
+        self.calls = 0
+
+    def next(self, remaining: int) -> int:
+        """The number of steps of the next call."""
+        return min(self.steps, remaining)
+
+    def record(self, steps: int, seconds: float) -> None:
+        """Learns from a call; the first one, which builds the graph, tells nothing."""
+        self.calls += 1
+        if self.calls > 1:
+            wanted = int(SECONDS_PER_CALL * steps / max(seconds, 1e-6))
+            self.steps = max(1, min(wanted, self.steps * LARGEST_GROWTH))
+
+
+class Sums:
+    """Loss and accuracy over many batches: a call of the graph adds up its own, and Python those of the calls.
+
+    Keras's metrics are variables, whose updates in every step cost a small network a twelfth of its speed.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins anew."""
+        self.totals = np.zeros(3)  # of loss, hits and images
+
+    def add(self, sums: tf.Tensor) -> None:
+        """Adds what a call gave."""
+        self.totals += sums.numpy()
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of an image."""
+        return float(self.totals[0] / self.totals[2])
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images whose most probable class is that of their target."""
+        return float(self.totals[1] / self.totals[2])
+
+    @staticmethod
+    def of_batch(loss: tf.Tensor, targets: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """The sums (3,) of a batch: its mean loss, targets and probabilities (batch, classes) each."""
+        images = tf.cast(tf.shape(targets)[0], tf.float32)
+        hits = tf.equal(tf.argmax(targets, axis=1), tf.argmax(probabilities, axis=1))
+        return tf.stack([loss * images, tf.reduce_sum(tf.cast(hits, tf.float32)), images])
+
+
+class TrainingLoop:
+    """Training steps for a model and an optimizer; one is made for each phase.
+
+    A step is a function of one batch, and `run_steps` repeats it: a tf.distribute strategy can run the step
+    on its replicas instead.
+    """
+
+    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, objective: Objective):
+        self.model = model
+        self.optimizer = optimizer
+        self.objective = objective
+        self.sums = Sums()
+        self.pace = Pace()
+        self.variables = model.trainable_variables
+        optimizer.build(self.variables)
+
+    def run_epoch(self, batches: tf.data.Dataset, steps: int) -> Iterator[int]:
+        """Trains on so many batches; gives the number of steps done so far, about once a second."""
+        self.sums.reset()
+        return run_paced(self.run_steps, batches, steps, self.sums, self.pace)
+
+    @tf.function
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
+        """So many training steps, in one call of the graph; their sums (3,)."""
+        sums = tf.zeros(3)
+        for _ in tf.range(steps):
+            sums += self.step(*next(iterator))
+        return sums
+
+    def step(
+        self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """One update (or one of several batches of an accumulated one); its sums (3,)."""
+        with tf.GradientTape() as tape:
+            outputs = named(self.model(images, training=True))
+            loss = self.objective(self.model, outputs, targets, weights)
+            scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
+        self.optimizer.apply(tape.gradient(scaled, self.variables), self.variables)
+        return Sums.of_batch(loss, targets["class"], outputs["class"])
+
+    def learning_rate(self) -> float:
+        """The rate of the step to come."""
+        return float(self.optimizer.learning_rate)
+
+
+def run_paced(
+    run_steps: Callable[[tf.data.Iterator, tf.Tensor], tf.Tensor],
+    batches: tf.data.Dataset,
+    steps: int,
+    sums: Sums,
+    pace: Pace,
+) -> Iterator[int]:
+    """Calls the graph for so many steps in all, about a second a time; gives the number done so far."""
+    iterator = iter(batches)
+    done = 0
+    while done < steps:
+        count = pace.next(steps - done)
+        start = time.perf_counter()
+        sums.add(run_steps(iterator, tf.constant(count)))
+        pace.record(count, time.perf_counter() - start)
+        done += count
+        yield done
+
+
+def loss_scaled(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
+    """The optimizer with loss scaling where float16 needs it: small gradients would be 0."""
+    if precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Gives the model the moving average of its weights, where the optimizer keeps one, inside the block."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not inner.use_ema:
+        yield
+        return
+    trained = [variable.numpy() for variable in model.trainable_variables]
+    inner.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, trained, strict=True):
+            variable.assign(value)
+
+
+class EvaluationLoop:
+    """Loss and accuracy over batches, without a change to the model.
+
+    The loss is the plain cross-entropy of the class output: no smoothing, class weights or penalties, so that
+    runs that differ in those can be compared.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self.sums = Sums()
+        self.pace = Pace()
+
+    def run(self, batches: tf.data.Dataset, steps: int) -> tuple[float, float]:
+        """The loss and accuracy over so many batches."""
+        self.sums.reset()
+        for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
+            pass
+        return self.sums.loss, self.sums.accuracy
+
+    @tf.function
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
+        """So many batches, in one call of the graph; their sums (3,)."""
+        sums = tf.zeros(3)
+        for _ in tf.range(steps):
+            images, targets, _ = next(iterator)
+            probabilities = named(self.model(images, training=False))["class"]
+            loss = keras.losses.CategoricalCrossentropy()(targets["class"], probabilities)
+            sums += Sums.of_batch(loss, targets["class"], probabilities)
+        return sums

@@ -1,0 +1,58 @@
+"""The pictures of a run folder: curves over epochs, and the confusion matrix."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnntrain.files import whole_file
+
+LARGEST_LABELLED = 30
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Loss and accuracy over epochs, training and validation, with a line where a phase begins."""
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [row[name] for row in history], label="training", marker="." if len(epochs) < 30 else None)
+        checked = [row[f"val_{name}"] for row in history]
+        if any(value != "" for value in checked):
+            axes.plot(epochs, [math.nan if value == "" else value for value in checked], label="validation")
+        for before, row in zip(history, history[1:], strict=False):
+            if row["phase"] != before["phase"]:
+                axes.axvline(row["epoch"] - 0.5, color="grey", linestyle=":")
+                axes.text(row["epoch"] - 0.4, axes.get_ylim()[1], row["phase"], va="top", color="grey")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str], path: Path) -> None:
+    """The confusion matrix: colour by the share of the true class, numbers where there is room for them."""
+    from matplotlib.figure import Figure
+
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(max(4.0, 0.45 * len(class_names) + 2), 20.0)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true")
+    if len(class_names) <= LARGEST_LABELLED:
+        places = range(len(class_names))
+        escaped = [name.replace("$", r"\$") for name in class_names]
+        axes.set_xticks(places, escaped, rotation=90)
+        axes.set_yticks(places, escaped)
+        for row, column in np.argwhere(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)

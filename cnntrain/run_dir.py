@@ -1,0 +1,125 @@
+"""A run's folder: every file name in it, and its lock."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.files import write_whole
+
+
+class RunDir:
+    """The folder of one run.
+
+    `create` makes a new one, and `open` finds one that exists; a folder that a process trains in is locked
+    until that process ends.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.record = path / "run.json"
+        self.history = path / "history.csv"
+        self.quarantine = path / "quarantine.csv"
+        self.metrics = path / "metrics.json"
+        self.model = path / "model.keras"
+        self.curves = path / "curves.png"
+        self.confusion = path / "confusion.png"
+        self.log = path / "log.txt"
+        self._lock: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @classmethod
+    def create(cls, path: Path, *, exact: bool) -> "RunDir":
+        """A new, locked folder for a run.
+
+        Where `path` holds a run already, an `exact` path is refused with ConfigError; otherwise the next
+        free one of path-2, path-3, … is taken, so that two runs started in one second don't meet.
+        """
+        for number in range(1, 10_000):
+            run_dir = cls(path if number == 1 else path.with_name(f"{path.name}-{number}"))
+            if run_dir._claim():
+                return run_dir
+            if exact:
+                break
+        raise ConfigError(
+            f"hydra.run.dir={path}: holds a run already, and a run never overwrites another;"
+            f" name a new folder, or remove this one"
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """The folder of a run that exists; raises DataError where there is none."""
+        run_dir = cls(path)
+        if not run_dir.config.is_file():
+            kind = "has no config.yaml in it" if path.is_dir() else "is not a folder"
+            raise DataError(f"{path}: expected a run's folder, as cnntrain writes one; it {kind}")
+        return run_dir
+
+    def _claim(self) -> bool:
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = not self.config.exists()
+        except BlockingIOError:
+            free = False
+        if not free:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def close(self) -> None:
+        """Gives up the lock; the end of the process does so too, however it ends."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Writes config.yaml: the whole experiment, which `parse` reads again."""
+        import yaml
+
+        write_whole(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """The values of config.yaml; raises DataError where it can't be read."""
+        import yaml
+
+        try:
+            return yaml.safe_load(self.config.read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise DataError(f"{self.config}: can't be read: {error}") from error
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file of the folder."""
+        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_record(self) -> dict[str, Any]:
+        """What ran: command, versions, input contract, class names, …; raises DataError where it is missing."""
+        try:
+            return json.loads(self.record.read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.record}: can't be read: {error}") from error
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes history.csv anew, one row an epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(self.history, text.getvalue().encode())
+
+    def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
+        """Writes quarantine.csv: the files that were left out, and why; names keep their bytes."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([("path", "reason"), *files])
+        write_whole(self.quarantine, text.getvalue().encode(errors="surrogateescape"))

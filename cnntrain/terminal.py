@@ -1,0 +1,127 @@
+"""What a person sees of a run: a header, a live bar, a line an epoch, and a closing table."""
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+CLASSES_SHOWN = 20
+PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
+
+
+class Terminal:
+    """Prints to standard output; plain lines and no bar where that is no terminal.
+
+    All lines that stay also go to the run's log.
+    """
+
+    def __init__(self, log: Path | None = None):
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_WIDTH
+        self.log = log
+
+    def line(self, text: str, *, style: str | None = None) -> None:
+        """A line that stays."""
+        self.console.print(escape(text), style=style, soft_wrap=True)
+        self._log(text)
+
+    def warning(self, text: str) -> None:
+        """A line about something that the user should look at."""
+        self.line(f"warning: {text}", style="yellow")
+
+    def table(self, table: Table) -> None:
+        """A table that stays."""
+        self.console.print(table)
+        if self.log is not None:
+            with open(self.log, "a", encoding="utf-8") as file:
+                Console(file=file, width=PLAIN_WIDTH).print(table)
+
+    def header(self, facts: Mapping[str, str]) -> None:
+        """What is about to run."""
+        table = Table.grid(padding=(0, 2))
+        for name, value in facts.items():
+            table.add_row(f"[bold]{escape(name)}[/bold]", escape(value))
+        self.table(table)
+
+    @contextmanager
+    def epoch_bar(self, label: str, steps: int) -> Iterator["EpochBar"]:
+        """A bar over the steps of an epoch, which leaves nothing behind."""
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[measures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        with progress:
+            yield EpochBar(progress, label, steps)
+
+    def epoch(self, row: Mapping[str, Any], *, epochs: int, best: bool) -> None:
+        """The line of a finished epoch."""
+        width = len(str(epochs))
+        text = f"{row['phase']} {row['epoch']:>{width}}/{epochs}"
+        text += f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
+        if row["val_loss"] != "":
+            text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+        text += f"  {row['learning_rate']:.2g}  {row['images_per_second']:,.0f} images/s  {duration(row['seconds'])}"
+        self.line(text + ("  *" if best else ""))
+
+    def result(self, measures: Mapping[str, Any], title: str) -> None:
+        """The measures of a split, and those of its classes where they are few."""
+        low, high = measures["accuracy_interval"]
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for heading in ("", "precision", "recall", "f1", "images"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        classes = measures["classes"]
+        if len(classes) <= CLASSES_SHOWN:
+            for name, values in classes.items():
+                numbers = [f"{values[key]:.3f}" for key in ("precision", "recall", "f1")]
+                table.add_row(escape(name), *numbers, str(values["support"]))
+            self.table(table)
+        text = f"{title}: accuracy {measures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        if "top_5_accuracy" in measures:
+            text += f", top-5 {measures['top_5_accuracy']:.4f}"
+        self.line(f"{text}, loss {measures['loss']:.4f}, {measures['examples']:,} images", style="bold")
+
+    def next_commands(self, commands: Sequence[tuple[str, str]]) -> None:
+        """What can be typed next, with what it does."""
+        table = Table.grid(padding=(0, 2))
+        for command, meaning in commands:
+            table.add_row(f"  {escape(command)}", f"[dim]{escape(meaning)}[/dim]")
+        self.console.print("next:")
+        self.console.print(table)
+
+    def _log(self, text: str) -> None:
+        if self.log is not None:
+            with open(self.log, "a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+
+class EpochBar:
+    """The live bar of one epoch."""
+
+    def __init__(self, progress: Progress, label: str, steps: int):
+        self.progress = progress
+        self.task = progress.add_task(escape(label), total=steps, measures="")
+
+    def update(self, done: int, *, loss: float, accuracy: float, images_per_second: float) -> None:
+        """Moves the bar."""
+        text = f"loss {loss:.4f}  accuracy {accuracy:.4f}  {images_per_second:,.0f} images/s"
+        self.progress.update(self.task, completed=done, measures=text)
+
+
+def duration(seconds: float) -> str:
+    """A time span as people read it."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return str(datetime.timedelta(seconds=round(seconds)))

@@ -1,0 +1,334 @@
+"""The whole story of a run: data, model, phases, test; every result in the run folder."""
+
+import contextlib
+import dataclasses
+import functools
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnntrain import backend, plots
+from cnntrain.config import Experiment
+from cnntrain.data import Examples, LabelledImages
+from cnntrain.data.file_source import printable
+from cnntrain.errors import ConfigError, TrainingError
+from cnntrain.evaluation import evaluate_split
+from cnntrain.files import whole_file
+from cnntrain.phases import Phase, learning_rate_curve
+from cnntrain.provenance import provenance
+from cnntrain.run_dir import RunDir
+from cnntrain.settings import to_mapping, unknown
+from cnntrain.terminal import Terminal, duration
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnntrain.data.pipeline import NetworkInput
+    from cnntrain.loop import TrainingLoop
+
+
+@dataclass
+class Progress:
+    """How far a run has come: its history, and the best epoch so far."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: tuple[float, float] | None = None
+    epochs_since_best: int = 0
+
+    def add(self, row: dict[str, Any], *, min_delta: float) -> bool:
+        """Adds an epoch; whether it is the best so far.
+
+        Best is the highest validation accuracy and, of equals, the lowest validation loss; without
+        validation it is the last epoch. Only a gain of more than `min_delta` counts against patience.
+        """
+        self.history.append(row)
+        if row["val_accuracy"] == "":
+            self.best_epoch, self.epochs_since_best = row["epoch"], 0
+            return True
+        score = (row["val_accuracy"], -row["val_loss"])
+        gained = self.best is None or row["val_accuracy"] > self.best[0] + min_delta
+        self.epochs_since_best = 0 if gained else self.epochs_since_best + 1
+        if self.best is None or score > self.best:
+            self.best, self.best_epoch = score, row["epoch"]
+            return True
+        return False
+
+    def reached(self) -> str:
+        """What a run that ends now has to show."""
+        if not self.history:
+            return "no finished epoch"
+        return f"the history of {len(self.history)} epochs, with the network of epoch {self.best_epoch},"
+
+
+def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
+    """Trains what the experiment describes in a new run folder; the validation accuracy of its best epoch.
+
+    Raises CnntrainError; KeyboardInterrupt when it is stopped, with everything reached saved.
+    """
+    started = time.perf_counter()
+    experiment.data.check()
+    backend.load()
+    from cnntrain.data.images import unreadable_file_named
+
+    labelled = experiment.data.load()
+    backend.start_run(seed=experiment.seed, precision=experiment.precision)
+    experiment, network_input = fit_to_data(experiment, labelled)
+    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    with contextlib.closing(RunDir.create(path, exact=exact)) as run_dir:
+        terminal = Terminal(run_dir.log)
+        job = Job(experiment, labelled, network_input, model, run_dir, terminal)
+        run_dir.write_config(to_mapping(experiment))
+        run_dir.write_json(run_dir.record, job.record(command))
+        terminal.header(job.facts())
+        job.report_quarantine()
+        try:
+            with unreadable_file_named(labelled.train.table):
+                job.train()
+        except KeyboardInterrupt:
+            terminal.line(f"stopped; {job.progress.reached()} is in {run_dir}")
+            raise
+        finally:
+            if job.progress.history:
+                plots.draw_curves(job.progress.history, run_dir.curves)
+        job.test()
+        terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
+        terminal.next_commands(next_commands(run_dir))
+    return job.progress.best[0] if job.progress.best else float("nan")
+
+
+def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
+    """What can be done with a finished run, and what it does."""
+    folder = shlex.quote(str(run_dir))
+    return [
+        (f"cnntrain predict {folder} IMAGE…", "classify images"),
+        (f"cnntrain evaluate {folder} --split validation", "measure another split"),
+    ]
+
+
+def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
+    """The experiment with the image size that its data settle, and what the network expects of an image."""
+    from cnntrain.data.pipeline import NetworkInput
+
+    height, width, channels = labelled.image_shape
+    architecture = experiment.model
+    image_size = architecture.image_size
+    if image_size is None and height and width:
+        with contextlib.suppress(ValueError):
+            architecture.check_image_size((height, width))
+            image_size = (height, width)
+    image_size = image_size or architecture.default_image_size
+    architecture = dataclasses.replace(architecture, image_size=image_size)
+    network_input = NetworkInput(
+        image_size=image_size,
+        channels=architecture.channels(channels),
+        resize=architecture.resize,
+        antialias=architecture.antialias,
+        preprocess=architecture.preprocess_mode,
+        crop_box=architecture.crop_box,
+    )
+    return dataclasses.replace(experiment, model=architecture), network_input
+
+
+class Job:
+    """One run under way."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        labelled: LabelledImages,
+        network_input: "NetworkInput",
+        model: "keras.Model",
+        run_dir: RunDir,
+        terminal: Terminal,
+    ):
+        from cnntrain.data.pipeline import Batches
+        from cnntrain.loop import EvaluationLoop
+
+        self.experiment = experiment
+        self.labelled = labelled
+        self.network_input = network_input
+        self.model = model
+        self.run_dir = run_dir
+        self.terminal = terminal
+        self.progress = Progress()
+        self.evaluation = EvaluationLoop(model)
+        batches = functools.partial(
+            Batches,
+            network_input=network_input,
+            batch_size=experiment.batch_size,
+            parallel_calls=experiment.parallel_calls,
+        )
+        self.training_batches = batches(
+            labelled.train,
+            seed=experiment.seed,
+            shuffle=True,
+            augmentation=experiment.augmentation,
+            class_weights=class_weights(experiment, labelled),
+        )
+        self.validation_batches = batches(labelled.validation)
+        self.steps_per_epoch = self.steps(labelled.train)
+        self.epochs = {
+            name: phase.length(self.steps_per_epoch, limit=experiment.limits.epochs_per_phase)
+            for name, phase in experiment.schedule.phases.items()
+        }
+
+    def steps(self, examples: Examples) -> int:
+        """The number of batches of a split."""
+        steps = -(-len(examples) // self.experiment.batch_size)
+        limit = self.experiment.limits.steps
+        return min(steps, limit) if limit else steps
+
+    def facts(self) -> dict[str, str]:
+        """The header's lines."""
+        labelled, experiment = self.labelled, self.experiment
+        size = "×".join(map(str, self.network_input.shape))
+        names = ", ".join(labelled.class_names[:8]) + (", …" if len(labelled.class_names) > 8 else "")
+        splits = ((len(labelled.split(name)), name) for name in ("train", "validation", "test"))
+        epochs = " + ".join(f"{name} {count}" for name, count in self.epochs.items())
+        return {
+            "model": f"{experiment.model.title}, {self.model.count_params():,} parameters, {size} input",
+            "data": f"{experiment.data.title()}: " + ", ".join(f"{count:,} {name}" for count, name in splits),
+            "classes": f"{len(labelled.class_names)}: {names}",
+            "training": f"{epochs} epochs of {self.steps_per_epoch:,} steps, batch {experiment.batch_size},"
+            f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
+            "device": backend.device_name(),
+            "run": str(self.run_dir),
+        }
+
+    def record(self, command: str) -> dict[str, Any]:
+        """What ran, for run.json."""
+        return {
+            "command": command,
+            **provenance(),
+            "seed": self.experiment.seed,
+            "input": dataclasses.asdict(self.network_input),
+            "class_names": list(self.labelled.class_names),
+            "data_fingerprint": self.labelled.train.table.fingerprint(),
+            "class_counts": {
+                name: self.labelled.split(name).class_counts().tolist() for name in ("train", "validation", "test")
+            },
+            "parameters": self.model.count_params(),
+        }
+
+    def report_quarantine(self) -> None:
+        """Names the files that were left out."""
+        files = self.labelled.quarantined
+        if files:
+            self.run_dir.write_quarantine(files)
+            path, reason = files[0]
+            more = f"; {len(files) - 1:,} more in {self.run_dir.quarantine}" if len(files) > 1 else ""
+            self.terminal.warning(f"{len(files):,} files left out: {printable(path)}: {reason}{more}")
+
+    def train(self) -> None:
+        """All phases, one after another."""
+        for name, phase in self.experiment.schedule.phases.items():
+            self.train_phase(name, phase)
+
+    def train_phase(self, name: str, phase: Phase) -> None:
+        """One phase: its own optimizer and learning-rate curve; history and the best epoch go on."""
+        from cnntrain.loop import Objective, TrainingLoop, averaged_weights, loss_scaled
+
+        experiment, epochs = self.experiment, self.epochs[name]
+        curve = learning_rate_curve(
+            phase, experiment.optimizer, steps_per_epoch=self.steps_per_epoch, epochs=epochs
+        )
+        objective = Objective(
+            experiment.model.loss_weights, experiment.label_smoothing, l2=experiment.optimizer.l2
+        )
+        optimizer = loss_scaled(experiment.optimizer.build(curve), experiment.precision)
+        loop = TrainingLoop(self.model, optimizer, objective)
+        total = len(self.progress.history) + epochs
+        self.progress.epochs_since_best = 0
+        for _ in range(epochs):
+            row = self.train_epoch(loop, name)
+            with averaged_weights(self.model, loop.optimizer):
+                row |= self.validate()
+                best = self.progress.add(row, min_delta=phase.early_stopping_min_delta)
+                if best:
+                    with whole_file(self.run_dir.model) as temporary:
+                        self.model.save(temporary)
+            self.run_dir.write_history(self.progress.history)
+            self.terminal.epoch(row, epochs=total, best=best)
+            if phase.early_stopping_patience and self.progress.epochs_since_best >= phase.early_stopping_patience:
+                patience = phase.early_stopping_patience
+                self.terminal.line(f"{name}: no gain in {patience} epochs; best was {self.progress.best_epoch}")
+                break
+
+    def train_epoch(self, loop: "TrainingLoop", phase: str) -> dict[str, Any]:
+        """One epoch's training; its row of the history without validation."""
+        experiment, number = self.experiment, len(self.progress.history)
+        start = time.perf_counter()
+        batches = self.training_batches.epoch(number)
+        images = min(self.steps_per_epoch * experiment.batch_size, len(self.labelled.train))
+        with self.terminal.epoch_bar(f"{phase} {number + 1}", self.steps_per_epoch) as bar:
+            for done in loop.run_epoch(batches, self.steps_per_epoch):
+                loss, accuracy = loop.sums.loss, loop.sums.accuracy
+                if not np.isfinite(loss):
+                    raise TrainingError(
+                        f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done}; model.keras holds"
+                        f" the best epoch before.\nLower optimizer.learning_rate (now {loop.learning_rate():.3g}),"
+                        f" add a warm-up (schedule.phases.{phase}.warmup_epochs=1) or optimizer.clip_norm=1"
+                    )
+                trained = min(done * experiment.batch_size, images)
+                rate = trained / (time.perf_counter() - start)
+                bar.update(done, loss=loss, accuracy=accuracy, images_per_second=rate)
+        seconds = time.perf_counter() - start
+        return {
+            "phase": phase,
+            "epoch": number + 1,
+            "learning_rate": loop.learning_rate(),
+            "loss": loss,
+            "accuracy": accuracy,
+            "val_loss": "",
+            "val_accuracy": "",
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 1),
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Loss and accuracy on the validation images, if there are any."""
+        steps = self.steps(self.labelled.validation)
+        if not steps:
+            return {}
+        loss, accuracy = self.evaluation.run(self.validation_batches.epoch(), steps)
+        return {"val_loss": loss, "val_accuracy": accuracy}
+
+    def test(self) -> None:
+        """Measures the best epoch's weights on the test images, once."""
+        if not len(self.labelled.test):
+            self.terminal.line("no test images (data.test=0): nothing to measure")
+            return
+        self.model.load_weights(self.run_dir.model)
+        results = evaluate_split(
+            self.model,
+            self.labelled.test,
+            self.network_input,
+            batch_size=self.experiment.batch_size,
+            limit=self.experiment.limits.steps,
+        )
+        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
+        plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
+        self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
+
+
+def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:
+    """The weight of each class (classes,), None where all weigh alike.
+
+    `balanced` is scikit-learn's: examples / (classes · examples of the class).
+    """
+    asked = experiment.class_weights
+    if asked is None:
+        return None
+    names = labelled.class_names
+    if asked == "balanced":
+        counts = labelled.train.class_counts()
+        return np.divide(counts.sum(), len(names) * counts, out=np.zeros(len(names)), where=counts > 0)
+    wrong = [unknown(f"class_weights.{name}: no such class", name, names) for name in asked if name not in names]
+    if wrong:
+        raise ConfigError(*wrong)
+    return np.array([asked.get(name, 1.0) for name in names])

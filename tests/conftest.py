@@ -1,0 +1,56 @@
+"""What several tests need: the command line in this process, small image files, and no chatter."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnntrain import backend
+from cnntrain.cli import main
+
+backend.load()
+
+
+@pytest.fixture
+def cnntrain(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs a command line; gives its exit code and all that it printed."""
+
+    def run(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["cnntrain"])
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:  # argparse ends a process itself
+            code = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 24 small JPEGs and PNGs of unequal sizes in two classes: dark and light."""
+    return write_photos(tmp_path / "photos", {"dark": 12, "light": 12})
+
+
+def write_photos(root: Path, classes: dict[str, int], *, suffixes: tuple[str, ...] = (".jpg", ".png")) -> Path:
+    """Writes so many images of each class, darker ones for the first class."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for brightness, (name, count) in enumerate(classes.items()):
+        folder = root / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            height, width = 20 + number % 5, 24 - number % 7
+            pixels = random.integers(0, 100, (height, width, 3)) + 150 * brightness % 256
+            image = Image.fromarray(np.minimum(pixels, 255).astype(np.uint8))
+            image.save(folder / f"{number}{suffixes[number % len(suffixes)]}")
+    return root
+
+
+def read_metrics(run: Path) -> dict:
+    """metrics.json of a run folder."""
+    return json.loads((run / "metrics.json").read_text())
