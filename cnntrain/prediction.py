@@ -34,7 +34,7 @@ def predict(run: Path, paths: Sequence[Path], *, top: int, as_json: bool) -> Non
     data = trained.experiment.data
     source = data if isinstance(data, FileSource) else FileSource(source="files")
     given = set(map(str, paths))
-    checked = source.looked_at(Path.cwd(), names, remember=False)
+    checked = source.examine(Path.cwd(), names, remember=False)
     checked = [file for file in checked if not file.companion or file.name in given]
     good = [file for file in checked if not file.finding.reason]
     bad = [file for file in checked if file.finding.reason]
@@ -44,7 +44,7 @@ def predict(run: Path, paths: Sequence[Path], *, top: int, as_json: bool) -> Non
     if bad:
         raise DataError(f"{len(bad):,} of {len(checked):,} files can't be read as images:\n{reasons(bad)}")
     if not good:
-        raise DataError(f"{', '.join(map(str, paths))}: expected images; there are none")
+        raise DataError(f"{', '.join(map(str, paths))}: expected images in this folder; there are none")
 
 
 def list_files(paths: Iterable[Path]) -> list[str]:

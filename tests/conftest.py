@@ -29,6 +29,14 @@ def cnntrain(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
     return run
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("CNNTRAIN_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of 24 small JPEGs and PNGs of unequal sizes in two classes: dark and light."""

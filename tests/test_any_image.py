@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from difficult_files import (
+from PIL import Image, ImageOps
+
+from cnntrain.data.base import Table
+from cnntrain.data.folder import Folder
+from cnntrain.data.images import unreadable_file_named
+from cnntrain.errors import DataError
+from tests.difficult_files import (
     BAD,
     GOOD,
     HEIGHT,
@@ -21,23 +27,9 @@ from difficult_files import (
     write_classes,
     write_messy_folder,
 )
-from PIL import Image, ImageOps
-
-from cnntrain.data.base import Table
-from cnntrain.data.folder import Folder
-from cnntrain.data.images import unreadable_file_named
-from cnntrain.errors import DataError
 
 WHITE = (255, 255, 255)
 TOLERANCE = {"cmyk.jpg": 1, "lacks_a_few_bytes.jpg": 255}  # of 255; 0 for all others
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("CNNTRAIN_CACHE", str(folder))
-    return folder
 
 
 @pytest.fixture(scope="module")

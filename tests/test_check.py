@@ -9,23 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from difficult_files import encoded, picture, write_classes
 
 from cnntrain.data import check, workers
 from cnntrain.data.examine import Finding
 from cnntrain.data.folder import Folder
 from cnntrain.data.workers import Job, examine_all
 from cnntrain.errors import DataError
+from tests.difficult_files import encoded, picture, write_classes
 
 WHITE = (255, 255, 255)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("CNNTRAIN_CACHE", str(folder))
-    return folder
 
 
 def test_a_second_look_starts_no_decoder_and_a_changed_file_is_looked_at_again(

@@ -33,7 +33,7 @@ MISTAKES = [
     (["optimizer.lerning_rate=1"], "optimizer.lerning_rate: no such key: did you mean optimizer.learning_rate?"),
     (["+optimizer.foo=1"], "optimizer.foo: no such key"),
     (["optimizer.learning_rate=fast"], "optimizer.learning_rate: expected a number greater than 0; received 'fast'"),
-    (["data.path=x"], "data.path: no such key with data.source=digits: folder, idx have it"),
+    (["data.path=x"], "data.path: no such key with data.source=digits: folder, csv, idx have it"),
     (["evalute", "run"], "or a verb as first word: did you mean evaluate?"),
     (["model=lenet5,lenet", "-m"], "model=lenet: no such option: did you mean lenet5?"),
     (["seed=1,x", "-m"], "seed: expected a whole number at least 0; received 'x'"),

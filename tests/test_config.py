@@ -11,7 +11,10 @@ from cnntrain.optimizers import Adam, AdamW, Sgd
 from cnntrain.settings import fields_of
 
 # what an option needs to be given to be complete
-NEEDED = {"data=folder": ["++data.path=x"], "data=idx": ["++data.path=x"], "data=tfds": ["++data.name=x"]}
+NEEDED = {
+    **{f"data={name}": ["++data.path=x"] for name in ("folder", "csv", "idx")},
+    "data=tfds": ["++data.name=x"],
+}
 SHIPPED = sorted(
     f"{path.parent.relative_to(conf_dir()).as_posix()}={path.stem}" for path in conf_dir().glob("*/*.yaml")
 )

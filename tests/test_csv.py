@@ -11,10 +11,9 @@ from cnntrain.data.csv_file import CsvFile
 from cnntrain.errors import DataError
 
 
-@pytest.fixture(autouse=True)
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of twelve images, and a cache folder of the test's own."""
-    monkeypatch.setenv("CNNTRAIN_CACHE", str(tmp_path / "cache"))
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of twelve images."""
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     for number in range(12):

@@ -59,7 +59,7 @@ def test_the_split_seed_moves_groups_and_nothing_else_does() -> None:
 
 def test_a_group_in_two_named_parts_is_an_error() -> None:
     labels, groups = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 2])
-    with pytest.raises(DataError, match="data.train and data.test: members of 1 groups lie in both"):
+    with pytest.raises(DataError, match="in data.train and data.test lie members of the same groups"):
         divide(Source(source="x", validation=0), labels, {"train": (0, 2), "test": (2, 4)}, groups=groups)
 
 

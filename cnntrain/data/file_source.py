@@ -74,10 +74,10 @@ class FileSource(Source):
         raise TypeError(f"{type(self).__name__} lists nothing")
 
     def check(self) -> None:
-        """Raises where there are no files."""
+        """Raises DataError where the files can't even be listed; table() looks into them."""
         self.listing()
 
-    def looked_at(self, root: Path, names: Sequence[str], *, remember: bool = True) -> "list[Checked]":
+    def examine(self, root: Path, names: Sequence[str], *, remember: bool = True) -> "list[Checked]":
         """Looks at the files, or recalls what was found before."""
         from cnntrain.data.check import check_files
 
@@ -92,7 +92,7 @@ class FileSource(Source):
     def table(self) -> Table:
         """All files that can be used; grey if all of them are, else colour."""
         listing = self.listing()
-        checked = self.looked_at(listing.root, listing.names)
+        checked = self.examine(listing.root, listing.names)
         kept = np.array([not file.companion for file in checked], bool)
         listing, checked = listing.only(kept), [file for file in checked if not file.companion]
         bad = [file for file in checked if file.finding.reason]

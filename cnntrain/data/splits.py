@@ -85,7 +85,7 @@ def refuse_overlap(rows: Rows, groups: np.ndarray | None) -> None:
         count = 0 if groups is None else np.intersect1d(*(groups[side] for side in pair)).size
         if count:
             raise DataError(
-                f"data.{first} and data.{second}: members of {count} groups lie in both, so that results would"
+                f"in data.{first} and data.{second} lie members of the same groups ({count}), so that results would"
                 f" look better than they are; give fractions, or move each group's rows into one part"
             )
 
