@@ -254,10 +254,10 @@ def test_a_network_of_several_outputs_trains_and_is_loaded_for_evaluation(cnntra
 
 
 def test_a_network_with_the_small_stem_trains_on_small_images(cnntrain, tmp_path):
-    words = ["model=resnet18_small", "model.width=8", "model.image_size=null", f"hydra.run.dir={tmp_path / 'run'}"]
+    words = ["model=resnet18_small", "model.width=8", f"hydra.run.dir={tmp_path / 'run'}"]
     code, said = cnntrain(*QUICK, *words)
     assert code == 0, said
-    assert json.loads((tmp_path / "run/run.json").read_text())["input"]["image_size"] == [28, 28]
+    assert json.loads((tmp_path / "run/run.json").read_text())["input"]["image_size"] == [8, 8]
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,11 @@ def test_a_network_with_the_small_stem_trains_on_small_images(cnntrain, tmp_path
 )
 def test_grey_images_get_the_channels_that_mode_and_weights_need(settings, channels, mode):
     values = {
-        "model": settings, "data": {"source": "digits"}, "optimizer": {"name": "sgd"}, "schedule": {"phases": {"all": {}}},
-    }  # fmt: skip
+        "model": settings,
+        "data": {"source": "digits"},
+        "optimizer": {"name": "sgd"},
+        "schedule": {"phases": {"all": {}}},
+    }
     experiment = parse(values)
     network_input = train.fit_to_data(experiment, experiment.data.load())[1]
     assert (network_input.channels, network_input.preprocess) == (channels, mode)

@@ -20,9 +20,10 @@ class ResNet(Architecture):
     with 64, 128, 256 and 512 maps (four times as many from 50 layers on), whose averages are classified.
     Convolutions have no bias, since batch normalization follows.
 
-    `width` is the number of maps in the first stage, and sets those of all others. `stem: small` begins with 3×3 at stride 1 and no pooling, for images of about 32×32. `padding: same` is
-    the chapter's (and Keras's), `symmetric` PyTorch's. Batch normalization's momentum and epsilon default
-    to the paper's; the chapter's code leaves them at Keras's 0.99 and 0.001.
+    `width` is the number of maps in the first stage, and sets those of all others. `stem: small` begins with
+    3×3 at stride 1 and no pooling, for images of about 32×32. `padding: same` is the chapter's (and Keras's),
+    `symmetric` PyTorch's. Batch normalization's momentum and epsilon default to the paper's; the chapter's
+    code leaves them at Keras's 0.99 and 0.001.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, table 1 and section 3.
     """
