@@ -101,14 +101,16 @@ def building(what: str) -> Iterator[Callable[[str], None]]:
     """A line on a terminal that says what is being built; gives the function that changes it."""
     with Console(stderr=True).status(f"loading TensorFlow to build {what}") as status:
         backend.load()
+        import keras
+
         yield status.update
+    keras.backend.clear_session()
 
 
 def build_without_weights(architecture: Architecture) -> "keras.Model":
     """The network at its published setting: its shapes, and no memory for weights."""
     import keras
 
-    keras.backend.clear_session()
     shape = (*architecture.default_image_size, architecture.published_channels)
     with keras.StatelessScope(initialize_variables=False):
         return architecture.build(shape, architecture.published_class_count)
