@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cnntrain.errors import DataError
-from cnntrain.models.applications import Application, Backbone
+from cnntrain.models import MODELS
+from cnntrain.models.applications import Application, Backbone, minimum_size
 from cnntrain.models.mobilenet import MobileNet
 from cnntrain.models.xception import Xception
 
@@ -53,3 +54,9 @@ def test_a_path_of_weights_fills_the_network_below_its_top(tmp_path):
 def test_a_missing_file_of_weights_is_named():
     with pytest.raises(DataError, match=r"model.weights: expected .* none at nowhere.h5"):
         MobileNet(weights=Path("nowhere.h5")).build((32, 32, 3), 5)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.pretrained])
+def test_the_smallest_size_is_keras_own(name):
+    model = MODELS[name](name=name)
+    assert model.minimum_image_size == minimum_size(model.backbone)

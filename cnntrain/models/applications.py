@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from cnntrain import backend
 from cnntrain.errors import DataError
 from cnntrain.models.base import Architecture, Preprocess
 
@@ -124,6 +125,7 @@ class Application(Architecture):
 
 def factory(backbone: str) -> Callable[..., "keras.Model"]:
     """Keras's function for a network."""
+    backend.load()
     import keras
 
     return getattr(keras.applications, backbone)
@@ -158,6 +160,7 @@ def default_size(backbone: str) -> tuple[int, int] | None:
 @functools.cache
 def preprocess_mode(backbone: str) -> Preprocess:
     """The mode whose result on three pixel values equals that of the network's own preprocessing."""
+    backend.load()
     import keras
     import numpy as np
 

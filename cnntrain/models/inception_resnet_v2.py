@@ -27,3 +27,4 @@ class InceptionResNetV2(Application):
         " than Inception-v4, its sister without shortcuts, once the sum was kept stable by scaling each"
         " module's share to a tenth or two; in the end both were about equally accurate."
     )
+    minimum_image_size = (75, 75)  # Keras's, known without loading it

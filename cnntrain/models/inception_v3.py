@@ -26,3 +26,4 @@ class InceptionV3(Application):
         " 3×3, an n×n kernel becomes 1×n and n×1, and maps are never squeezed abruptly. The paper also"
         " introduced label smoothing, which has long outlived the architecture."
     )
+    minimum_image_size = (75, 75)  # Keras's, known without loading it

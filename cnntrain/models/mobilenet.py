@@ -27,6 +27,7 @@ class MobileNet(Application):
         " multiplications to about a ninth of those of plain 3×3 kernels, and it still classifies nearly as"
         " well as VGG-16, which is thirty times its size."
     )
+    minimum_image_size = (32, 32)  # Keras's, known without loading it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +51,4 @@ class MobileNetV2(Application):
         " inside, where cheap depthwise kernels work. The narrow ends are left linear, since ReLU on few"
         " maps destroys what they carry. Better than MobileNet with fewer parameters."
     )
+    minimum_image_size = (32, 32)  # Keras's, known without loading it

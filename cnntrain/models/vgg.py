@@ -28,6 +28,7 @@ class VGG16(Application):
         " nonlinearity more. The three dense layers at the top hold nine tenths of the parameters. Slow and"
         " large, it is still liked for its features, in style transfer above all."
     )
+    minimum_image_size = (32, 32)  # Keras's, known without loading it
 
 
 @dataclass(frozen=True, kw_only=True)

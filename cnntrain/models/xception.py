@@ -27,3 +27,4 @@ class Xception(Application):
         " itself, then mixes the maps by 1×1. With as many parameters as Inception-v3 it is more accurate,"
         " and the chapter's choice for learning flowers from few pictures."
     )
+    minimum_image_size = (71, 71)  # Keras's, known without loading it
