@@ -48,4 +48,5 @@ def compare(commands: dict[str, list[str]], *, rounds: int) -> dict[str, float]:
 def show(rates: dict[str, float], *, against: str) -> None:
     """A line for each contestant, with its ratio to one of them."""
     for name, rate in rates.items():
-        print(f"  {name:<28}{rate:>9,.0f} images/s  {rate / rates[against]:5.2f} × {against}", flush=True)
+        digits = 0 if rate >= 100 else 1
+        print(f"  {name:<28}{rate:>9,.{digits}f} images/s  {rate / rates[against]:5.2f} × {against}", flush=True)

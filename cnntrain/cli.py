@@ -156,6 +156,25 @@ def predict(words: list[str]) -> int:
     return 0
 
 
+def models(words: list[str]) -> int:
+    """`cnntrain models [NAME]`."""
+    parser = argparse.ArgumentParser("cnntrain models", description=VERBS["models"].summary)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="show this model's story and layers")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="print the README's table of all models")
+    options = parser.parse_args(words)
+    if options.name and options.markdown:
+        parser.error("--markdown is for all models; leave the name out")
+    from cnntrain import gallery
+
+    if options.name:
+        gallery.show_one(options.name, as_json=options.json)
+    else:
+        gallery.show_all(as_json=options.json, as_markdown=options.markdown)
+    return 0
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     number = int(text)
@@ -175,6 +194,7 @@ def print_help(*, keys: bool = False) -> int:
 
 VERBS = {
     "train": Verb("train a network: cnntrain [train] key=value…", train),
+    "models": Verb("the gallery of architectures; cnntrain models NAME shows one, layer by layer", models),
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
     "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),
     "evaluate": Verb("measure a trained network on a split of its data", evaluate),

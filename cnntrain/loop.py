@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnntrain.optimizers import UNDECAYED
+
 SECONDS_PER_CALL = 1.0
 LARGEST_GROWTH = 8
 
@@ -17,11 +19,13 @@ LARGEST_GROWTH = 8
 class Objective:
     """What training lowers: the weighted sum of each output's loss, and the layers' own penalties.
 
-    `loss_weights` by output name; label smoothing goes into every class output.
+    `loss_weights` by output name; label smoothing goes into every class output. `l2` is an optimizer's (see
+    there): its penalty stands apart, so that the losses of runs that differ in it can be compared.
     """
 
     loss_weights: Mapping[str, float]
     label_smoothing: float = 0.0
+    l2: float = 0.0
 
     def __call__(
         self,
@@ -37,6 +41,13 @@ class Objective:
             for name, weight in self.loss_weights.items()
         ]
         return tf.add_n([*losses, *(tf.cast(penalty, tf.float32) for penalty in model.losses)])
+
+    def penalty(self, variables: list[keras.Variable]) -> tf.Tensor:
+        """A float32 scalar: l2/2 times the sum of all squared weights, without biases and normalization."""
+        if not self.l2:
+            return tf.constant(0.0)
+        weights = [variable for variable in variables if not variable.name.endswith(UNDECAYED)]
+        return self.l2 * tf.add_n([tf.nn.l2_loss(weight.value) for weight in weights])
 
 
 def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
@@ -137,7 +148,7 @@ class TrainingLoop:
         with tf.GradientTape() as tape:
             outputs = named(self.model(images, training=True))
             loss = self.objective(self.model, outputs, targets, weights)
-            scaled = self.optimizer.scale_loss(loss)
+            scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
         self.optimizer.apply(tape.gradient(scaled, self.variables), self.variables)
         return Sums.of_batch(loss, targets["class"], outputs["class"])
 

@@ -8,7 +8,7 @@ from cnntrain.settings import Count, Fraction, NonNegative, Positive
 if TYPE_CHECKING:
     import keras
 
-UNDECAYED = ["bias", "gamma", "beta"]
+UNDECAYED = ("bias", "gamma", "beta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,9 @@ class Optimizer:
     `decay`: the learning rate is divided by (1 + decay · step), as the chapter's `decay=` did.
     `weight_decay`: each update takes weight_decay · learning rate · w off a weight (Keras's is decoupled:
     with momentum 0.9 it is about ten times weaker than a paper's L2); biases and normalization are spared.
+    `l2`: the papers' weight decay: l2/2 · sum(w²) is added to the loss, so that a weight's gradient grows by
+    l2 · w before momentum and clipping; biases and normalization are spared, and the reported loss is
+    without it.
     `clip_norm`: the bound of all gradients' common norm. `clip_value`: that of each element.
     `gradient_accumulation_steps`: so many batches make one update. `ema_momentum`: the weights that are
     evaluated and saved are an exponential moving average of those that are trained.
@@ -27,6 +30,7 @@ class Optimizer:
     learning_rate: Positive = 0.001
     decay: NonNegative = 0.0
     weight_decay: NonNegative = 0.0
+    l2: NonNegative = 0.0
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
     gradient_accumulation_steps: Count | None = None
@@ -64,7 +68,7 @@ class Optimizer:
             **self.arguments(),
         )
         if self.weight_decay:
-            optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+            optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
         return optimizer
 
 

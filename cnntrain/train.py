@@ -125,10 +125,10 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
     architecture = dataclasses.replace(architecture, image_size=image_size)
     network_input = NetworkInput(
         image_size=image_size,
-        channels=3 if architecture.preprocess in ("caffe", "torch") else channels,
+        channels=architecture.channels(channels),
         resize=architecture.resize,
         antialias=architecture.antialias,
-        preprocess=architecture.preprocess,
+        preprocess=architecture.preprocess_mode,
         crop_box=architecture.crop_box,
     )
     return dataclasses.replace(experiment, model=architecture), network_input
@@ -246,7 +246,9 @@ class Job:
         curve = learning_rate_curve(
             phase, experiment.optimizer, steps_per_epoch=self.steps_per_epoch, epochs=epochs
         )
-        objective = Objective(experiment.model.loss_weights, experiment.label_smoothing)
+        objective = Objective(
+            experiment.model.loss_weights, experiment.label_smoothing, l2=experiment.optimizer.l2
+        )
         optimizer = loss_scaled(experiment.optimizer.build(curve), experiment.precision)
         loop = TrainingLoop(self.model, optimizer, objective)
         total = len(self.progress.history) + epochs

@@ -49,6 +49,13 @@ def test_the_name_of_a_choice_is_the_default_of_its_class(group):
         assert cls.__dataclass_fields__[key].default == name
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_be_tried_in_seconds(name):
+    built = experiment(f"model={name}", "experiment=smoke")
+    assert type(built.model) is MODELS[name]
+    assert (built.batch_size, built.limits.steps, built.limits.epochs_per_phase) == (8, 2, 1)
+
+
 def test_a_model_brings_its_recipe():
     built = experiment("model=lenet5")
     assert isinstance(built.optimizer, AdamW)

@@ -158,3 +158,28 @@ def test_conflicting_optimizer_settings_are_refused():
         Adam(clip_norm=1, clip_value=1)
     with pytest.raises(ValueError, match="gradient_accumulation_steps: expected at least 2"):
         Adam(gradient_accumulation_steps=1)
+
+
+def test_l2_is_the_papers_weight_decay_and_spares_biases_and_normalization():
+    settings = Sgd(learning_rate=0.1, momentum=0.9, l2=0.05)
+    model = small_model()
+    by_hand = small_model()
+    loss_of = Objective({"class": 1.0})
+    optimizer = settings.build(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 1.0))
+    loop = TrainingLoop(model, optimizer, Objective({"class": 1.0}, l2=settings.l2))
+    for _ in loop.run_epoch(batches(), 3):
+        pass
+    velocities = [np.zeros(variable.shape) for variable in by_hand.trainable_variables]
+    reported = []
+    for images, targets, weights in batches():
+        with tf.GradientTape() as tape:
+            loss = loss_of(by_hand, {"class": by_hand(images, training=True)}, targets, weights)
+        reported.append(float(loss))
+        gradients = tape.gradient(loss, by_hand.trainable_variables)
+        for i, (variable, gradient) in enumerate(zip(by_hand.trainable_variables, gradients, strict=True)):
+            decay = 0.05 if variable.name == "kernel" else 0.0
+            velocities[i] = 0.9 * velocities[i] - 0.1 * (gradient.numpy() + decay * variable.numpy())
+            variable.assign_add(velocities[i])
+    for one, other in zip(model.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert loop.sums.loss == pytest.approx(np.mean(reported), rel=1e-4)

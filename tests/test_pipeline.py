@@ -98,6 +98,10 @@ def test_preprocess_modes_are_kerases(mode):
     np.testing.assert_allclose(preprocess(tf.constant(pixels), mode), expected, rtol=1e-6)
 
 
+def test_raw_leaves_the_pixels_as_they_are():
+    np.testing.assert_array_equal(preprocess(tf.constant([0, 51, 255], tf.uint8), "raw"), [0.0, 51, 255])
+
+
 def test_unit_divides_by_255():
     np.testing.assert_allclose(preprocess(tf.constant([0, 51, 255], tf.uint8), "unit"), [0, 0.2, 1], rtol=1e-6)
 

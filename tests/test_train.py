@@ -247,3 +247,41 @@ def test_ctrl_c_ends_cleanly_with_what_was_reached(tmp_path):
     assert "stopped; the history of" in said
     assert "Traceback" not in said
     assert history_of(run) and (run / "model.keras").is_file() and (run / "curves.png").is_file()
+
+
+def test_a_network_of_several_outputs_trains_and_is_loaded_for_evaluation(cnntrain, tmp_path):
+    run = tmp_path / "run"
+    code, said = cnntrain(*QUICK, "model=googlenet", "model.image_size=[65,65]", f"hydra.run.dir={run}")
+    assert code == 0, said
+    assert read_metrics(run)["test"]["examples"] == 16
+    assert cnntrain("predict", run, write_photos(tmp_path / "photos", {"dark": 1}))[0] == 0
+
+
+def test_a_network_with_the_small_stem_trains_on_small_images(cnntrain, tmp_path):
+    words = ["model=resnet18_small", "model.width=8", f"hydra.run.dir={tmp_path / 'run'}"]
+    code, said = cnntrain(*QUICK, *words)
+    assert code == 0, said
+    assert json.loads((tmp_path / "run/run.json").read_text())["input"]["image_size"] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("settings", "channels", "mode"),
+    [
+        ({"name": "lenet5"}, 1, "unit"),
+        ({"name": "lenet5", "preprocess": "caffe"}, 3, "caffe"),
+        ({"name": "vgg16", "image_size": [32, 32]}, 3, "caffe"),
+        ({"name": "mobilenet", "image_size": [32, 32]}, 1, "tf"),
+        ({"name": "mobilenet", "image_size": [32, 32], "weights": "imagenet"}, 3, "tf"),
+        ({"name": "application", "image_size": [32, 32]}, 1, "raw"),
+    ],
+)
+def test_grey_images_get_the_channels_that_mode_and_weights_need(settings, channels, mode):
+    values = {
+        "model": settings,
+        "data": {"source": "digits"},
+        "optimizer": {"name": "sgd"},
+        "schedule": {"phases": {"all": {}}},
+    }
+    experiment = parse(values)
+    network_input = train.fit_to_data(experiment, experiment.data.load())[1]
+    assert (network_input.channels, network_input.preprocess) == (channels, mode)

@@ -8,7 +8,7 @@ from cnntrain.settings import Between, Fraction
 if TYPE_CHECKING:
     import keras
 
-Preprocess = Literal["unit", "tf", "caffe", "torch"]
+Preprocess = Literal["unit", "tf", "caffe", "torch", "raw"]
 Resize = Literal["stretch", "crop_or_pad", "crop", "crop_and_resize"]
 Side = Annotated[int, Between(1)]
 
@@ -18,11 +18,14 @@ class Architecture:
     """A network's settings, and how its layers are built.
 
     A subclass gives the class variables, its own settings as fields, and `features`; one whose output
-    is not a softmax on those features, or that has several outputs, overrides `outputs`.
+    is not a softmax on those features, or that has several outputs, overrides `outputs`. The three
+    properties are facts that may depend on the settings; where they don't, a subclass simply assigns them.
 
     `image_size` null is the data's own size where all its images share one that the network can take,
     else `default_image_size`. `resize` is how images come to that size; `crop_and_resize` takes what lies in
     `crop_box`, [top, left, bottom, right] in fractions of the image, by tf.image.crop_and_resize.
+    `preprocess` null is the mode that the network's own weights were trained with; `raw` leaves pixels from
+    0 to 255, for networks that scale them inside.
     """
 
     name: str
@@ -30,14 +33,39 @@ class Architecture:
     resize: Resize = "stretch"
     crop_box: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
     antialias: bool = False
-    preprocess: Preprocess = "unit"
+    preprocess: Preprocess | None = "unit"
 
     title: ClassVar[str]
     year: ClassVar[int]
     paper: ClassVar[str]
-    default_image_size: ClassVar[tuple[int, int]] = (224, 224)
-    minimum_image_size: ClassVar[tuple[int, int]] = (32, 32)
-    loss_weights: ClassVar[dict[str, float]] = {"class": 1.0}
+    story: ClassVar[str]
+    pretrained: ClassVar[bool] = False
+    published_channels: ClassVar[int] = 3
+    published_class_count: ClassVar[int] = 1000
+
+    @property
+    def default_image_size(self) -> tuple[int, int]:
+        """The published network's image size (height, width)."""
+        return (224, 224)
+
+    @property
+    def minimum_image_size(self) -> tuple[int, int]:
+        """The smallest size (height, width) at which every stride still has two pixels to act on."""
+        return (17, 17)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """What each output's loss counts for."""
+        return {"class": 1.0}
+
+    @property
+    def preprocess_mode(self) -> Preprocess:
+        """`preprocess`, or the network's own mode where that is null."""
+        return self.preprocess or "unit"
+
+    def channels(self, of_data: int) -> int:
+        """The channels that the network takes from images of so many: ImageNet's means are for three."""
+        return 3 if self.preprocess_mode in ("caffe", "torch") else of_data
 
     def __post_init__(self) -> None:
         if self.image_size is not None:

@@ -24,6 +24,14 @@ class LeNet5(Architecture):
     title = "LeNet-5"
     year = 1998
     paper = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
+    story = (
+        "LeNet-5 read the amounts on American bank cheques in the late 1990s, and is the pattern that most"
+        " image classifiers still follow: convolutions find local strokes, pooling forgets exactly where"
+        " they were, and dense layers at the end weigh the evidence. The chapter keeps that plan, but gives"
+        " it more feature maps, ReLU for tanh, and a softmax for the distances to drawn digits."
+    )
+    published_channels = 1
+    published_class_count = 10
     default_image_size = (28, 28)
     minimum_image_size = (12, 12)
 

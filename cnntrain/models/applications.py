@@ -1,0 +1,175 @@
+"""The networks that Keras brings along, with or without weights trained on ImageNet."""
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from cnntrain import backend
+from cnntrain.errors import DataError
+from cnntrain.models.base import Architecture, Preprocess
+
+if TYPE_CHECKING:
+    import keras
+
+Backbone = Literal[
+    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge",
+    "DenseNet121", "DenseNet169", "DenseNet201",
+    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
+    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
+    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3",
+    "EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S",
+    "InceptionResNetV2", "InceptionV3",
+    "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
+    "NASNetLarge", "NASNetMobile",
+    "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2",
+    "VGG16", "VGG19", "Xception",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application(Architecture):
+    """A network of keras.applications, under Keras's name for it.
+
+    `weights: null` starts from random weights, with Keras's own layers above the features, dropout
+    included. `weights: imagenet` loads what Keras publishes: the whole network for 1,000 classes at Keras's
+    image size, else what lies below its top, with averages and a new classifier. A path is a file of
+    weights below the top, such as Keras's `…_notop.h5`. Image sizes and the preprocessing mode
+    (`preprocess: null`) are asked of Keras.
+
+    Source: Keras's documentation, https://keras.io/api/applications/, which names each network's paper.
+    """
+
+    name: str = "application"
+    backbone: Backbone = "EfficientNetB0"
+    weights: Literal["imagenet"] | Path | None = None
+    preprocess: Preprocess | None = None
+
+    title = "a network of keras.applications"
+    year = 2015
+    paper = "https://keras.io/api/applications/"
+    story = (
+        "Keras ships some forty published networks, most with weights trained on the 1.3 million images of"
+        " ImageNet's thousand classes. What such a network has learned about edges, textures and parts"
+        " serves other pictures too: with a new classifier on top, a few hundred images often suffice."
+    )
+    pretrained = True
+
+    @property
+    def default_image_size(self) -> tuple[int, int]:
+        """The size that Keras's weights were trained at."""
+        return default_size(self.backbone) or super().default_image_size
+
+    @property
+    def minimum_image_size(self) -> tuple[int, int]:
+        """The smallest size that Keras allows."""
+        return minimum_size(self.backbone)
+
+    @property
+    def preprocess_mode(self) -> Preprocess:
+        """`preprocess`, or Keras's mode for these weights where that is null."""
+        return self.preprocess or preprocess_mode(self.backbone)
+
+    def channels(self, of_data: int) -> int:
+        """Three where the weights were trained on colour images."""
+        return 3 if self.weights is not None else super().channels(of_data)
+
+    def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
+        """Class probabilities, float32 whatever the precision."""
+        from keras import layers
+
+        from cnntrain.models.layers import classifier
+
+        self.check_weights(images.shape[-1])
+        if not self.has_whole_weights(images.shape[1:3], class_count):
+            features = layers.GlobalAveragePooling2D(name="average")(self.network(images, None).output)
+            return {"class": classifier(features, class_count)}
+        network = self.network(images, class_count)
+        top = network.layers[-1]
+        if not isinstance(top, layers.Dense):  # networks that end in a 1×1 convolution
+            return {"class": layers.Softmax(dtype="float32", name="class")(network.output)}
+        ours = layers.Dense(class_count, activation="softmax", dtype="float32", name="class")
+        probabilities = ours(top.input)
+        if self.weights is not None:
+            ours.set_weights(top.get_weights())
+        return {"class": probabilities}
+
+    def has_whole_weights(self, image_size: tuple[int, int], class_count: int) -> bool:
+        """Whether Keras's own top can stay: it fits random weights, or just what Keras trained."""
+        trained_alike = class_count == 1000 and image_size == self.default_image_size
+        return self.weights is None or (self.weights == "imagenet" and trained_alike)
+
+    def network(self, images: "keras.KerasTensor", class_count: int | None) -> "keras.Model":
+        """Keras's network on `images`: with a top that gives logits, or none where there are no classes."""
+        top: dict[str, Any] = {"include_top": False}
+        if class_count is not None:
+            top = {"include_top": True, "classes": class_count, "classifier_activation": None}
+        weights = str(self.weights) if isinstance(self.weights, Path) else self.weights
+        return factory(self.backbone)(
+            input_tensor=images, input_shape=tuple(images.shape[1:]), weights=weights, **top
+        )
+
+    def check_weights(self, channels: int) -> None:
+        """Raises ValueError where trained weights can't take such images, DataError if they are missing."""
+        if self.weights is not None and channels != 3:
+            raise ValueError(
+                f"weights: those of {self.backbone} need images of 3 channels; received {channels};"
+                " set model.weights=null, or give color images"
+            )
+        if isinstance(self.weights, Path) and not self.weights.is_file():
+            raise DataError(f"model.weights: expected imagenet or a file; there is none at {self.weights}")
+
+
+def factory(backbone: str) -> Callable[..., "keras.Model"]:
+    """Keras's function for a network."""
+    backend.load()
+    import keras
+
+    return getattr(keras.applications, backbone)
+
+
+def complaint(backbone: str, *, weights: str | None, include_top: bool) -> str:
+    """What Keras says to an image of one pixel, before it builds or downloads anything."""
+    try:
+        factory(backbone)(input_shape=(1, 1, 3), weights=weights, include_top=include_top)
+    except ValueError as error:
+        return str(error)
+    raise RuntimeError(f"Keras's {backbone} takes images of one pixel")
+
+
+@functools.cache
+def minimum_size(backbone: str) -> tuple[int, int]:
+    """The smallest image that Keras allows, (height, width), read from its refusal of a smaller one."""
+    found = re.search(r"at least (\d+)x(\d+)", complaint(backbone, weights=None, include_top=False))
+    if found is None:
+        raise RuntimeError(f"Keras no longer says how large images must be for {backbone}")
+    return int(found[1]), int(found[2])
+
+
+@functools.cache
+def default_size(backbone: str) -> tuple[int, int] | None:
+    """The image size that Keras's weights were trained at, or None where Keras accepts any."""
+    text = complaint(backbone, weights="imagenet", include_top=True)
+    found = re.search(r"should be \((\d+), (\d+), 3\)", text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+@functools.cache
+def preprocess_mode(backbone: str) -> Preprocess:
+    """The mode whose result on three pixel values equals that of the network's own preprocessing."""
+    backend.load()
+    import keras
+    import numpy as np
+
+    pixel = np.array([[[0.0, 100.0, 255.0]]])
+    module = sys.modules[factory(backbone).__module__]
+    wanted = module.preprocess_input(pixel.copy())
+    for mode in ("tf", "caffe", "torch"):
+        if np.allclose(wanted, keras.applications.imagenet_utils.preprocess_input(pixel.copy(), mode=mode)):
+            return cast(Preprocess, mode)
+    if np.allclose(wanted, pixel):
+        return "raw"
+    raise RuntimeError(f"Keras preprocesses images for {backbone} in a way unknown here")
