@@ -13,10 +13,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from cnntrain import backend
-from cnntrain.composition import conf_dir
 from cnntrain.data import Examples
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Names, Table
+from cnntrain.overrides import conf_dir
 from cnntrain.settings import read
 
 SIDE = 112

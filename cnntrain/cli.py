@@ -14,8 +14,8 @@ from cnntrain import __version__
 from cnntrain.errors import CnntrainError, ConfigError
 
 if TYPE_CHECKING:
-    from cnntrain.composition import Request
     from cnntrain.config import Experiment
+    from cnntrain.overrides import Request
 
 STOPPED_BY_SIGINT = 130
 ISSUES = "please report it, with this text and the command, to the project's issues"
@@ -90,12 +90,12 @@ def train(words: list[str]) -> int:
 
 def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
     """The request, Hydra's overrides and the experiment of each job; raises ConfigError with all that is wrong."""
-    from cnntrain import composition
+    from cnntrain import composition, overrides
     from cnntrain.config import parse
 
-    request = composition.read_request(words, verbs=list(VERBS))
-    overrides, problems = composition.prepare(request)
-    return request, overrides, composition.check(request, overrides, problems, parse=parse)
+    request = overrides.read_request(words, verbs=list(VERBS))
+    prepared, problems = overrides.prepare(request)
+    return request, prepared, composition.check(request, prepared, problems, parse=parse)
 
 
 def inspect(words: list[str]) -> int:

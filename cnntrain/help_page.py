@@ -57,7 +57,7 @@ def groups() -> dict[str, list[str]]:
 
 def shipped() -> Path:
     """The folder of shipped YAML files."""
-    from cnntrain.composition import conf_dir
+    from cnntrain.overrides import conf_dir
 
     return conf_dir()
 

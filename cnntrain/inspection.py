@@ -17,8 +17,8 @@ from cnntrain.data import Examples, LabelledImages
 from cnntrain.doctor import SPLITS, Diagnosis, examine
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import write_whole
+from cnntrain.fitting import fit_to_data
 from cnntrain.terminal import Terminal
-from cnntrain.train import fit_to_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ from rich.table import Table
 from cnntrain import backend
 from cnntrain.config import Experiment
 from cnntrain.data import Examples
+from cnntrain.fitting import fit_to_data
 from cnntrain.terminal import Terminal
-from cnntrain.train import fit_to_data
 
 if TYPE_CHECKING:
     import tensorflow as tf

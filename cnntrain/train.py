@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import shlex
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,15 @@ from cnntrain import backend, plots
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
-from cnntrain.errors import ConfigError, TrainingError
+from cnntrain.errors import TrainingError
 from cnntrain.evaluation import evaluate_split
 from cnntrain.files import whole_file
+from cnntrain.fitting import class_weights, fit_to_data
 from cnntrain.phases import Phase, learning_rate_curve
+from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
 from cnntrain.run_dir import RunDir
-from cnntrain.settings import to_mapping, unknown
+from cnntrain.settings import to_mapping
 from cnntrain.terminal import Terminal, duration
 
 if TYPE_CHECKING:
@@ -29,40 +30,6 @@ if TYPE_CHECKING:
 
     from cnntrain.data.pipeline import NetworkInput
     from cnntrain.loop import TrainingLoop
-
-
-@dataclass
-class Progress:
-    """How far a run has come: its history, and the best epoch so far."""
-
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    best: tuple[float, float] | None = None
-    epochs_since_best: int = 0
-
-    def add(self, row: dict[str, Any], *, min_delta: float) -> bool:
-        """Adds an epoch; whether it is the best so far.
-
-        Best is the highest validation accuracy and, of equals, the lowest validation loss; without
-        validation it is the last epoch. Only a gain of more than `min_delta` counts against patience.
-        """
-        self.history.append(row)
-        if row["val_accuracy"] == "":
-            self.best_epoch, self.epochs_since_best = row["epoch"], 0
-            return True
-        score = (row["val_accuracy"], -row["val_loss"])
-        gained = self.best is None or row["val_accuracy"] > self.best[0] + min_delta
-        self.epochs_since_best = 0 if gained else self.epochs_since_best + 1
-        if self.best is None or score > self.best:
-            self.best, self.best_epoch = score, row["epoch"]
-            return True
-        return False
-
-    def reached(self) -> str:
-        """What a run that ends now has to show."""
-        if not self.history:
-            return "no finished epoch"
-        return f"the history of {len(self.history)} epochs, with the network of epoch {self.best_epoch},"
 
 
 def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
@@ -108,30 +75,6 @@ def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
         (f"cnntrain predict {folder} IMAGE…", "classify images"),
         (f"cnntrain evaluate {folder} --split validation", "measure another split"),
     ]
-
-
-def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
-    """The experiment with the image size that its data settle, and what the network expects of an image."""
-    from cnntrain.data.pipeline import NetworkInput
-
-    height, width, channels = labelled.image_shape
-    architecture = experiment.model
-    image_size = architecture.image_size
-    if image_size is None and height and width:
-        with contextlib.suppress(ValueError):
-            architecture.check_image_size((height, width))
-            image_size = (height, width)
-    image_size = image_size or architecture.default_image_size
-    architecture = dataclasses.replace(architecture, image_size=image_size)
-    network_input = NetworkInput(
-        image_size=image_size,
-        channels=architecture.channels(channels),
-        resize=architecture.resize,
-        antialias=architecture.antialias,
-        preprocess=architecture.preprocess_mode,
-        crop_box=architecture.crop_box,
-    )
-    return dataclasses.replace(experiment, model=architecture), network_input
 
 
 class Job:
@@ -323,21 +266,3 @@ class Job:
         self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
-
-
-def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:
-    """The weight of each class (classes,), None where all weigh alike.
-
-    `balanced` is scikit-learn's: examples / (classes · examples of the class).
-    """
-    asked = experiment.class_weights
-    if asked is None:
-        return None
-    names = labelled.class_names
-    if asked == "balanced":
-        counts = labelled.train.class_counts()
-        return np.divide(counts.sum(), len(names) * counts, out=np.zeros(len(names)), where=counts > 0)
-    wrong = [unknown(f"class_weights.{name}: no such class", name, names) for name in asked if name not in names]
-    if wrong:
-        raise ConfigError(*wrong)
-    return np.array([asked.get(name, 1.0) for name in names])

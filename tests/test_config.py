@@ -2,12 +2,13 @@
 
 import pytest
 
-from cnntrain.composition import Request, compose, conf_dir
+from cnntrain.composition import compose
 from cnntrain.config import CHOICES, parse
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS
 from cnntrain.optimizers import Adam, AdamW, Sgd
+from cnntrain.overrides import Request, conf_dir
 from cnntrain.settings import fields_of
 
 # what an option needs to be given to be complete

@@ -50,7 +50,7 @@ def test_the_configuration_knows_nothing_of_what_runs():
 
 def test_only_the_command_line_and_composition_know_hydra():
     knowing = {path.name for path in MODULES if "hydra" in {name.split(".")[0] for name in all_imports(path)}}
-    assert knowing == {"composition.py"}
+    assert knowing == {"composition.py", "overrides.py"}
 
 
 def all_imports(path: Path) -> set[str]:

@@ -53,6 +53,13 @@ def in_float32():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_behind():
+    """Forgets the networks of this file: Keras would allocate their weights when the next file builds one."""
+    yield
+    keras.utils.clear_session()
+
+
 def architecture(name, *settings):
     """The named model with settings as the command line writes them."""
     words = {"true": True, "false": False, "2": 2}
@@ -287,6 +294,7 @@ def test_digit_codes_are_drawings_and_other_codes_are_repeatable():
 
 
 def test_the_fewer_differences_to_a_code_the_likelier_its_class():
+    keras.utils.clear_session()  # else Keras first allocates the weights that the tests above left without memory
     network = architecture("lenet5_1998").build((28, 28, 1), 10)
     head = keras.Model(network.get_layer("f6").output, network.output)
     probabilities = head.predict(np.array(codes(10), "float32"), verbose=0)

@@ -13,9 +13,10 @@ import pytest
 import tensorflow_datasets as tfds
 import yaml
 
-from cnntrain import train
 from cnntrain.config import parse
+from cnntrain.fitting import fit_to_data
 from cnntrain.loop import TrainingLoop
+from cnntrain.settings import to_mapping
 from tests.conftest import read_metrics, write_photos
 
 QUICK = ["experiment=smoke", "data=digits"]
@@ -61,7 +62,7 @@ def test_the_recorded_configuration_parses_to_the_same_experiment(digits_run):
     values = yaml.safe_load((digits_run / "config.yaml").read_text())
     experiment = parse(values)
     assert experiment.optimizer.learning_rate == 0.005
-    assert train.to_mapping(experiment) == values
+    assert to_mapping(experiment) == values
 
 
 def test_the_saved_network_is_the_best_epochs_and_plain_keras_loads_it(digits_run):
@@ -283,5 +284,5 @@ def test_grey_images_get_the_channels_that_mode_and_weights_need(settings, chann
         "schedule": {"phases": {"all": {}}},
     }
     experiment = parse(values)
-    network_input = train.fit_to_data(experiment, experiment.data.load())[1]
+    network_input = fit_to_data(experiment, experiment.data.load())[1]
     assert (network_input.channels, network_input.preprocess) == (channels, mode)

@@ -1,0 +1,57 @@
+"""What the data settle of an experiment: the size and channels of images, and the weights of classes."""
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnntrain.config import Experiment
+from cnntrain.data import LabelledImages
+from cnntrain.errors import ConfigError
+from cnntrain.settings import unknown
+
+if TYPE_CHECKING:
+    from cnntrain.data.pipeline import NetworkInput
+
+
+def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
+    """The experiment with the image size that its data settle, and what the network expects of an image."""
+    from cnntrain.data.pipeline import NetworkInput
+
+    height, width, channels = labelled.image_shape
+    architecture = experiment.model
+    image_size = architecture.image_size
+    if image_size is None and height and width:
+        with contextlib.suppress(ValueError):
+            architecture.check_image_size((height, width))
+            image_size = (height, width)
+    image_size = image_size or architecture.default_image_size
+    architecture = dataclasses.replace(architecture, image_size=image_size)
+    network_input = NetworkInput(
+        image_size=image_size,
+        channels=architecture.channels(channels),
+        resize=architecture.resize,
+        antialias=architecture.antialias,
+        preprocess=architecture.preprocess_mode,
+        crop_box=architecture.crop_box,
+    )
+    return dataclasses.replace(experiment, model=architecture), network_input
+
+
+def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:
+    """The weight of each class (classes,), None where all weigh alike.
+
+    `balanced` is scikit-learn's: examples / (classes · examples of the class).
+    """
+    asked = experiment.class_weights
+    if asked is None:
+        return None
+    names = labelled.class_names
+    if asked == "balanced":
+        counts = labelled.train.class_counts()
+        return np.divide(counts.sum(), len(names) * counts, out=np.zeros(len(names)), where=counts > 0)
+    wrong = [unknown(f"class_weights.{name}: no such class", name, names) for name in asked if name not in names]
+    if wrong:
+        raise ConfigError(*wrong)
+    return np.array([asked.get(name, 1.0) for name in names])
