@@ -1,6 +1,8 @@
 """Measuring a trained network on examples as they are: after training, and by `cnntrain evaluate`."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from cnntrain.data.pipeline import NetworkInput
+
+
+# what Keras raises for files that are cut, changed, or name code that safe mode refuses
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def load_run(path: Path) -> TrainedRun:
 
     try:
         model = keras.models.load_model(run_dir.model, compile=False, safe_mode=True)
-    except Exception as error:
+    except UNLOADABLE as error:
         raise DataError(f"{run_dir.model}: can't be loaded: {error}") from error
     expected = {**record["input"], "image_size": tuple(record["input"]["image_size"])}
     return TrainedRun(

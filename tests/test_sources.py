@@ -140,3 +140,13 @@ def test_an_unknown_set_is_refused_with_the_nearest():
 def test_a_set_without_class_labels_is_refused(prepared):
     with pytest.raises(DataError, match="expected images with class labels"):
         Tfds(name="ag_news_subset").table()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), AssertionError("put the file into manual_dir")])
+def test_a_set_that_can_not_be_prepared_says_why_and_what_to_do(monkeypatch, tmp_path, error):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(DataError, match=f"preparing the set failed: {error}(.|\n)*On a machine with a network"):
+        Tfds(name="mnist", data_dir=tmp_path).table()

@@ -110,9 +110,16 @@ def prepare(builder: Any) -> None:
     """Downloads and prepares the set if it is not there; raises DataError where that fails."""
     if builder.is_prepared():
         return
+    from tensorflow_datasets.core.download import download_manager, extractor, util
+
+    failures = (
+        *(OSError, ValueError, RuntimeError, AssertionError, ImportError, NotImplementedError),
+        *(download_manager.NonMatchingChecksumError, util.DownloadError),
+        *(extractor.ExtractError, extractor.UnsafeArchiveError),
+    )
     try:
         builder.download_and_prepare()
-    except Exception as error:
+    except failures as error:
         raise DataError(f"data.name={builder.name}: preparing the set failed: {error}\n{remedy(builder)}") from error
 
 
