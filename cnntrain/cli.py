@@ -104,10 +104,10 @@ def inspect(words: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to look at, such as data=mnist")
     parser.add_argument("--out", type=Path, metavar="FILE", help="draw pictures too: a .png or .html file")
     options, others = parser.parse_known_args(words)
-    _, _, experiments = checked([*others, *options.overrides])
+    experiment = only_experiment([*others, *options.overrides])
     from cnntrain import inspection
 
-    return inspection.inspect(only(experiments), out=options.out)
+    return inspection.inspect(experiment, out=options.out)
 
 
 def bench(words: list[str]) -> int:
@@ -115,15 +115,21 @@ def bench(words: list[str]) -> int:
     parser = argparse.ArgumentParser("cnntrain bench", description=VERBS["bench"].summary)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to time, such as data=mnist")
     options, others = parser.parse_known_args(words)
-    _, _, experiments = checked([*others, *options.overrides])
+    experiment = only_experiment([*others, *options.overrides])
     from cnntrain import stage_speeds
 
-    stage_speeds.bench(only(experiments))
+    stage_speeds.bench(experiment)
     return 0
 
 
-def only(experiments: "list[Experiment]") -> "Experiment":
-    """The one experiment of a command that takes no sweep."""
+def only_experiment(words: list[str]) -> "Experiment":
+    """The experiment of a command that takes no sweep and, of Hydra's flags, only those that name folders."""
+    from cnntrain.overrides import VALUED
+
+    request, _, experiments = checked(words)
+    strange = [flag for flag in request.flags if flag.startswith("-") and flag not in (*VALUED, "-m", "--multirun")]
+    if strange:
+        raise ConfigError(f"{strange[0]}: no such flag; expected key=value, --config-dir DIR, or what --help names")
     if len(experiments) != 1:
         raise ConfigError(f"expected one configuration, without -m; received {len(experiments)}")
     return experiments[0]

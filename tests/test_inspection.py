@@ -101,6 +101,7 @@ def test_another_suffix_is_refused(cnntrain):
 def test_mistakes_are_answered_as_by_train(cnntrain):
     assert cnntrain("inspect", "modle=lenet5")[0] == 2
     assert "expected one configuration" in cnntrain("inspect", "-m", "seed=1,2")[1]
+    assert cnntrain("bench", "--foo")[0] == 2
 
 
 def test_bench_names_the_bottleneck(cnntrain):
