@@ -157,7 +157,10 @@ def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, An
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
+    started = []
+
     def task(config: Any) -> Any:
+        started.append(True)
         hydra_config = HydraConfig.get()
         exact = any(item.startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
         exact = exact or hydra_config.mode is not None and hydra_config.mode.name == "MULTIRUN"
@@ -170,7 +173,12 @@ def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, An
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, instead of a traceback and exit code 1
     sys.argv = ["cnntrain", *request.arguments(overrides)]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=PRIMARY)(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=PRIMARY)(task)()
+    except OSError as error:
+        if started:
+            raise
+        raise ConfigError(f"hydra.run.dir: the run's folder can't be made: {error}") from error
 
 
 def complete(verbs: list[str], words: list[str]) -> None:

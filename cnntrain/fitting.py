@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnntrain.config import Experiment
-from cnntrain.data import LabelledImages
+from cnntrain.data import LabelledImages, Source
 from cnntrain.errors import ConfigError
 from cnntrain.settings import unknown
 
@@ -36,7 +37,16 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
         preprocess=architecture.preprocess_mode,
         crop_box=architecture.crop_box,
     )
-    return dataclasses.replace(experiment, model=architecture), network_input
+    experiment = dataclasses.replace(experiment, model=architecture, data=with_absolute_paths(experiment.data))
+    return experiment, network_input
+
+
+def with_absolute_paths(data: Source) -> Source:
+    """The source with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
+    values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    given = {name: value for name, value in values.items() if isinstance(value, Path)}
+    paths: dict[str, Any] = {name: path.expanduser().absolute() for name, path in given.items()}
+    return dataclasses.replace(data, **paths)
 
 
 def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:

@@ -112,14 +112,17 @@ def prepare(request: Request) -> tuple[list[str], list[str]]:
         group = key.partition("@")[0]
         if group in groups:
             wrong = [name for name in option_names(value, request.multirun) if name not in groups[group]]
-            problems += [unknown(f"{group}={name}: no such option", name, groups[group]) for name in wrong]
+            hint = " (several options need -m)" if not request.multirun and "," in (value or "") else ""
+            problems += [unknown(f"{group}={name}: no such option{hint}", name, groups[group]) for name in wrong]
             if not wrong:
                 prepared.append(text.lstrip("+"))
         elif match["sign"].startswith("~") or group == "hydra" or group.startswith(("hydra.", "hydra/")):
             prepared.append(quoted(match["sign"] + key, value, multirun=request.multirun))
         else:
             prepared.append(quoted(f"++{key}", value, multirun=request.multirun))
-    return prepared, problems
+    unreadable = [text for text in prepared if not accepted(text, multirun=True)]
+    problems += [f"{text.lstrip('+')}: can't be read; expected KEY=VALUE or GROUP=OPTION" for text in unreadable]
+    return [text for text in prepared if text not in unreadable], problems
 
 
 def option_names(value: str | None, multirun: bool) -> list[str]:

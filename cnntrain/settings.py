@@ -104,7 +104,8 @@ def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None
     try:
         return cls(**converted), []
     except ValueError as error:
-        return None, [f"{key}: {line}" if key else line for line in str(error).splitlines()]
+        lines = str(error).splitlines()
+        return None, [join(key, line) if line.partition(":")[0] in annotations else f"{key}: {line}" for line in lines]
 
 
 def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
@@ -120,6 +121,8 @@ def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
         if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
             guess = nearest(value, map(str, typing.get_args(annotation)))
             hint = f"; did you mean {guess}?" if guess else ""
+        if isinstance(value, str) and "," in value:
+            hint += "; several values need -m"
         return None, [f"{key}: expected {describe(annotation)}; received {value!r}{hint}"]
 
 

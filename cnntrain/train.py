@@ -141,10 +141,11 @@ class Job:
         size = "×".join(map(str, self.network_input.shape))
         names = ", ".join(labelled.class_names[:8]) + (", …" if len(labelled.class_names) > 8 else "")
         splits = ((len(labelled.split(name)), name) for name in ("train", "validation", "test"))
+        fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
         epochs = " + ".join(f"{name} {count}" for name, count in self.epochs.items())
         return {
             "model": f"{experiment.model.title}, {self.model.count_params():,} parameters, {size} input",
-            "data": f"{experiment.data.title()}: " + ", ".join(f"{count:,} {name}" for count, name in splits),
+            "data": f"{experiment.data.title()}{fold}: " + ", ".join(f"{count:,} {name}" for count, name in splits),
             "classes": f"{len(labelled.class_names)}: {names}",
             "training": f"{epochs} epochs of {self.steps_per_epoch:,} steps, batch {experiment.batch_size},"
             f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
@@ -222,9 +223,10 @@ class Job:
                 loss, accuracy = loop.sums.loss, loop.sums.accuracy
                 if not np.isfinite(loss):
                     raise TrainingError(
-                        f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done}; model.keras holds"
-                        f" the best epoch before.\nLower optimizer.learning_rate (now {loop.learning_rate():.3g}),"
-                        f" add a warm-up (schedule.phases.{phase}.warmup_epochs=1) or optimizer.clip_norm=1"
+                        f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done};"
+                        f" {self.progress.reached()} is kept.\n"
+                        f"Lower optimizer.learning_rate (it is {experiment.optimizer.learning_rate:g}), lengthen"
+                        f" schedule.phases.{phase}.warmup_epochs, or set optimizer.clip_norm=1"
                     )
                 trained = min(done * experiment.batch_size, images)
                 rate = trained / (time.perf_counter() - start)

@@ -168,3 +168,15 @@ def test_completion_knows_verbs_and_groups(cnntrain, monkeypatch, line, expected
     code, said = cnntrain("-sc", "query=bash")
     assert code == 0
     assert expected <= set(said.split())
+
+
+@pytest.mark.parametrize("words", [["model=[lenet5"], ["a b=c"], ["model=lenet5,resnet34"]])
+def test_a_word_that_is_no_override_is_answered_as_a_mistake(cnntrain, words):
+    code, said = cnntrain(*words)
+    assert (code, "Traceback" in said) == (2, False)
+
+
+def test_a_run_folder_that_can_not_be_made_is_named(cnntrain, tmp_path):
+    (tmp_path / "file").touch()
+    code, said = cnntrain("experiment=smoke", f"hydra.run.dir={tmp_path / 'file'}")
+    assert (code, "the run's folder can't be made" in said) == (2, True)

@@ -54,7 +54,7 @@ def test_values_take_the_kinds_that_their_annotations_name():
         ({"count": 1, "weights": {"a": "b"}}, "g.weights: expected balanced or a mapping or null; received {'a': 'b'}"),
         ({"count": 1, "cout": 2}, "g.cout: no such key: did you mean g.count?"),
         ({"count": 1, "inner": {"share": 2}}, "g.inner.share: expected a number from 0 to 1; received 2"),
-        ({"count": 1, "inner": {"share": 0.25}}, "g.inner: share: a quarter is not allowed"),
+        ({"count": 1, "inner": {"share": 0.25}}, "g.inner.share: a quarter is not allowed"),
         ({"count": 1, "named": {"x": 3}}, "g.named.x: expected a mapping of keys; received 3"),
         ([], "g: expected a mapping of keys; received []"),
     ],

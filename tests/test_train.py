@@ -149,6 +149,13 @@ def test_one_seed_gives_one_history_whatever_the_parallel_calls(cnntrain, tmp_pa
     assert histories["a"] == histories["b"] == histories["c"] != histories["d"]
 
 
+def test_a_run_on_a_relative_path_is_evaluated_from_another_folder(cnntrain, tmp_path, photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    assert cnntrain("experiment=smoke", "data=folder", "data.path=photos", f"hydra.run.dir={tmp_path / 'run'}")[0] == 0
+    monkeypatch.chdir(photos)
+    assert cnntrain("evaluate", tmp_path / "run")[0] == 0
+
+
 def test_a_folder_with_one_image_in_a_class_and_a_difficult_path_trains(cnntrain, tmp_path):
     root = write_photos(tmp_path / "Grüße aus (Köln)", {"many": 9, "one": 1})
     code, said = cnntrain("experiment=smoke", "data=folder", f"data.path={root}", f"hydra.run.dir={tmp_path / 'run'}")
