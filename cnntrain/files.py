@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,28 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to make a folder at, which becomes `path` when the block ends well.
+
+    When it does not, `path` holds what it held before. A folder that is replaced is put aside first: a process
+    that is killed just then leaves it there, under a hidden name, and `path` is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, aside = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
+    try:
+        yield temporary
+        for entry in (*temporary.rglob("*"), temporary):
+            flush(entry)
+        if path.exists():
+            os.rename(path, aside)
+        os.rename(temporary, path)
+        flush(path.parent)
+    finally:
+        for leftover in (temporary, aside):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

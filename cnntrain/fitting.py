@@ -3,23 +3,20 @@
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnntrain.config import Experiment
 from cnntrain.data import LabelledImages, Source
+from cnntrain.data.file_source import FileSource, red_green_blue
+from cnntrain.data.network_input import WHITE, NetworkInput
 from cnntrain.errors import ConfigError
 from cnntrain.settings import unknown
 
-if TYPE_CHECKING:
-    from cnntrain.data.pipeline import NetworkInput
 
-
-def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
+def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, NetworkInput]:
     """The experiment with the image size that its data settle, and what the network expects of an image."""
-    from cnntrain.data.pipeline import NetworkInput
-
     height, width, channels = labelled.image_shape
     architecture = experiment.model
     image_size = architecture.image_size
@@ -29,6 +26,7 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
             image_size = (height, width)
     image_size = image_size or architecture.default_image_size
     architecture = dataclasses.replace(architecture, image_size=image_size)
+    data = experiment.data
     network_input = NetworkInput(
         image_size=image_size,
         channels=architecture.channels(channels),
@@ -36,8 +34,9 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
         antialias=architecture.antialias,
         preprocess=architecture.preprocess_mode,
         crop_box=architecture.crop_box,
+        background=red_green_blue(data.background) if isinstance(data, FileSource) else WHITE,
     )
-    experiment = dataclasses.replace(experiment, model=architecture, data=with_absolute_paths(experiment.data))
+    experiment = dataclasses.replace(experiment, model=architecture, data=with_absolute_paths(data))
     return experiment, network_input
 
 

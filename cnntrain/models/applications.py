@@ -4,11 +4,13 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from cnntrain import backend
+from cnntrain.download import FAILURES, download, has_checksum
 from cnntrain.errors import DataError
 from cnntrain.models.base import Architecture, Preprocess
 
@@ -107,10 +109,16 @@ class Application(Architecture):
         top: dict[str, Any] = {"include_top": False}
         if class_count is not None:
             top = {"include_top": True, "classes": class_count, "classifier_activation": None}
-        weights = str(self.weights) if isinstance(self.weights, Path) else self.weights
-        return factory(self.backbone)(
-            input_tensor=images, input_shape=tuple(images.shape[1:]), weights=weights, **top
-        )
+        shape, path = tuple(images.shape[1:]), self.weights
+        if path == "imagenet":
+            path = fetch_weights(self.backbone, shape, include_top=top["include_top"])
+        weights = str(path) if path else None
+        try:
+            return factory(self.backbone)(input_tensor=images, input_shape=shape, weights=weights, **top)
+        except (OSError, ValueError, KeyError) as error:
+            if weights is None:
+                raise
+            raise DataError(f"{weights}: holds no weights that fit {self.backbone}: {error}") from error
 
     def check_weights(self, channels: int) -> None:
         """Raises ValueError where trained weights can't take such images, DataError if they are missing."""
@@ -129,6 +137,76 @@ def factory(backbone: str) -> Callable[..., "keras.Model"]:
     import keras
 
     return getattr(keras.applications, backbone)
+
+
+def find_backbone(name: str) -> str | None:
+    """Keras's name for a network that is meant by another spelling, such as mobilenet_v2; None for no network's."""
+    plain = name.replace("_", "").replace("-", "").lower()
+    return next((backbone for backbone in get_args(Backbone) if backbone.lower() == plain), None)
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights: where Keras looks for it, its address, and its checksum where one is known."""
+
+    path: Path
+    address: str
+    checksum: str | None
+
+
+class Asked(Exception):
+    """Keras has asked for a file: the WeightsFile is its argument."""
+
+
+def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> Path:
+    """The file of ImageNet weights that Keras loads for a network, downloaded if it is not there.
+
+    Raises DataError, within seconds where there is no network, that says where to put which file.
+    """
+    file = weights_file(backbone, input_shape, include_top=include_top)
+    there = file.path.is_file()
+    if there and has_checksum(file.path, file.checksum):
+        return file.path
+    try:
+        download(file.address, file.path, checksum=file.checksum)
+    except FAILURES as error:
+        state = "are damaged, or of another version," if there else "are not on this machine,"
+        raise DataError(
+            f"{backbone}: its ImageNet weights {state} and can't be downloaded"
+            f" ({getattr(error, 'reason', error)}).\n"
+            f"Get {file.address}\nand put it at {file.path}"
+        ) from error
+    return file.path
+
+
+@functools.cache
+def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> WeightsFile:
+    """The file that Keras would load, learned from what it asks its own downloader for."""
+    build = factory(backbone)
+    import keras
+
+    downloader: Any = sys.modules[keras.utils.get_file.__module__]
+    asked = downloader.get_file
+
+    def tell(
+        fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None, md5_hash: str | None = None
+    ) -> None:
+        path = Path(downloader.config.keras_home()) / cache_subdir / fname
+        raise Asked(WeightsFile(path, origin, file_hash or md5_hash))
+
+    def ask() -> None:
+        with keras.StatelessScope(initialize_variables=False):  # its shapes, and no memory for weights
+            build(input_shape=input_shape, weights="imagenet", include_top=include_top)
+
+    downloader.get_file = tell
+    try:
+        with ThreadPoolExecutor(1) as apart:  # where Keras counts the names of layers anew
+            apart.submit(ask).result()
+    except Asked as asked_for:
+        return asked_for.args[0]
+    finally:
+        downloader.get_file = asked
+    raise RuntimeError(f"Keras no longer asks for a file of weights for {backbone}")
 
 
 def complaint(backbone: str, *, weights: str | None, include_top: bool) -> str:

@@ -1,0 +1,153 @@
+"""The formats of export: how each is written, and how its own runtime answers."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnntrain.backend import silent_standard_error
+from cnntrain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cnntrain.export.serving import Serving
+
+CLASS_NAMES = "class_names"
+OPSET = 18
+Answer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: the default name of what is written, and the packages beyond our own that it takes.
+
+    `write` makes a file or folder. `load` gives a function from uint8 images (batch, height, width, channels) to
+    probabilities (batch, classes), computed by the format's own runtime from what was written alone, and
+    `load_files` one from the contents of JPEG and PNG files, where the format takes them.
+    """
+
+    file_name: str
+    write: Callable[["Serving", Path], None]
+    load: Callable[[Path], Answer]
+    load_files: Callable[[Path], Callable[[list[bytes]], np.ndarray]] | None = None
+    packages: tuple[str, ...] = ()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder that is written."""
+        return not Path(self.file_name).suffix
+
+    def check_packages(self) -> None:
+        """Raises ConfigError where a package is missing."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if missing:
+            raise ConfigError(f"--format: needs {' and '.join(missing)}; pip install 'cnntrain[export]' brings it")
+
+
+def write_saved_model(serving: "Serving", path: Path) -> None:
+    """Writes TensorFlow's folder; the names of the classes are in its answers, and a signature of their own."""
+    from cnntrain.export import saved_model
+
+    saved_model.write(serving, path)
+
+
+def load_saved_model(path: Path) -> Answer:
+    """tf.saved_model's, from pixels."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return lambda images: loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"].numpy()
+
+
+def load_saved_model_for_files(path: Path) -> Callable[[list[bytes]], np.ndarray]:
+    """tf.saved_model's, from files."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return lambda files: loaded.signatures["files"](files=tf.constant(files))["probabilities"].numpy()
+
+
+def write_keras(serving: "Serving", path: Path) -> None:
+    """Writes a Keras file that starts from pixels; the names of the classes are a JSON file inside it."""
+    serving.from_pixels().save(path)
+    add_class_names(serving, path)
+
+
+def add_class_names(serving: "Serving", path: Path) -> None:
+    """Adds class_names.json to a zip file, or behind a file that is none."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{CLASS_NAMES}.json", json.dumps(serving.class_names, ensure_ascii=False))
+
+
+def load_keras(path: Path) -> Answer:
+    """Keras's, with its safe mode on."""
+    import keras
+
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    return lambda images: model(images, training=False).numpy()
+
+
+def write_onnx(serving: "Serving", path: Path) -> None:
+    """Writes an ONNX file; the names of the classes are JSON in its metadata."""
+    import onnx
+    import tf2onnx
+
+    function = traced(serving)
+    with silent_standard_error():
+        model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    model.metadata_props.add(key=CLASS_NAMES, value=json.dumps(serving.class_names, ensure_ascii=False))
+    onnx.save(model, path)
+
+
+def load_onnx(path: Path) -> Answer:
+    """ONNX Runtime's, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
+
+
+def write_litert(serving: "Serving", path: Path) -> None:
+    """Writes a LiteRT file; the names of the classes are a JSON file in a zip file behind it, where TFLite's
+    metadata have their files."""
+    import tensorflow as tf
+
+    module = tf.Module()  # without which the converter loses the names of inputs and outputs
+    module.variables_of_network = [variable.value for variable in serving.network.variables]
+    with silent_standard_error():
+        function = traced(serving).get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+        path.write_bytes(converter.convert())
+    add_class_names(serving, path)
+
+
+def load_litert(path: Path) -> Answer:
+    """LiteRT's, without TensorFlow."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with silent_standard_error():  # on which it says which kernels it takes
+        interpreter = Interpreter(str(path))
+        interpreter.allocate_tensors()
+    signature = interpreter.get_signature_runner()
+    return lambda images: signature(images=images)["probabilities"]
+
+
+def traced(serving: "Serving") -> Any:
+    """The network from pixels as TensorFlow's function, `images` to `probabilities`."""
+    import tensorflow as tf
+
+    network = serving.from_pixels()
+    signature = [tf.TensorSpec([None, None, None, None], tf.uint8, name="images")]
+    return tf.function(lambda images: {"probabilities": network(images, training=False)}, input_signature=signature)
+
+
+FORMATS = {
+    "saved_model": Format("saved_model", write_saved_model, load_saved_model, load_saved_model_for_files),
+    "onnx": Format("model.onnx", write_onnx, load_onnx, packages=("tf2onnx", "onnx", "onnxruntime")),
+    "litert": Format("model.tflite", write_litert, load_litert, packages=("ai_edge_litert",)),
+    "keras": Format("model.keras", write_keras, load_keras),
+}
