@@ -154,7 +154,8 @@ def evaluate(words: list[str]) -> int:
     if options.overrides:
         flags = ["--config-dir", options.config_dir] if options.config_dir else []
         trained = dataclasses.replace(trained, experiment=with_other_data([*flags, *options.overrides], options.run))
-    evaluation.evaluate(trained, own_data=not options.overrides, split=options.split, as_json=options.json)
+    own_data = not any(word.startswith("data") for word in options.overrides)
+    evaluation.evaluate(trained, own_data=own_data, split=options.split, as_json=options.json)
     return 0
 
 

@@ -101,8 +101,8 @@ def evaluate_split(
 def evaluate(trained: TrainedRun, *, own_data: bool, split: str, as_json: bool) -> None:
     """Measures a run's best network on a split of the experiment's data, or on `all` of them; prints the result.
 
-    Images go through the run's own preprocessing, and classes are matched by name. `own_data` says that these
-    are the data that the run was trained on, whose splits must not have changed since.
+    Images go through the run's own preprocessing, and classes are matched by name. `own_data`: these are meant
+    to be the data that the run was trained on, divided as they were then.
     """
     data = trained.experiment.data
     if isinstance(data, FileSource):
@@ -112,8 +112,10 @@ def evaluate(trained: TrainedRun, *, own_data: bool, split: str, as_json: bool) 
     labelled = data.load()
     terminal = Terminal()
     table = with_classes(labelled.train.table, trained.class_names, title=data.title())
-    if own_data and not as_json and labelled.train.table.fingerprint() != trained.fingerprint:
-        terminal.warning("the data have changed since training, so that training images may be among these")
+    same = labelled.train.table.fingerprint() == trained.fingerprint
+    if same != own_data and not as_json:
+        what = "the data have changed since training" if own_data else "these data were trained on, divided otherwise"
+        terminal.warning(f"{what}, so that training images may be among these")
     rows = np.arange(len(table.labels)) if split == "all" else labelled.split(split).rows
     if not len(rows):
         asked = getattr(data, split)

@@ -42,8 +42,9 @@ class ImageNetwork:
         return self.application.build(self.network_input.shape, len(self.class_names))
 
 
-def predict(network: str, paths: Sequence[Path], *, resize: str | None, crop_box: list[float] | None,
-            answers: Answers) -> None:  # fmt: skip
+def predict(
+    network: str, paths: Sequence[Path], *, resize: str | None, crop_box: list[float] | None, answers: Answers
+) -> None:
     """Gives `answers` the probabilities of each image in turn; a folder stands for the images below it.
 
     What can't be used is named in a DataError after the answers for all others.
@@ -99,7 +100,8 @@ def image_network(backbone: str, *, resize: str, crop_box: list[float] | None) -
     settings = {"backbone": backbone, "weights": "imagenet", "resize": resize, "crop_box": crop_box}
     application, problems = read(Application, settings, "")
     if application is None:
-        raise ConfigError(*(f"--{problem}" for problem in problems))
+        text = "\n".join(problems)
+        raise ConfigError(text.replace("crop_box:", "--crop-box:").replace("model.resize", "--resize"))
     backend.load()
     size = application.default_image_size
     fetch_weights(backbone, (*size, 3), include_top=True)

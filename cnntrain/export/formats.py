@@ -45,7 +45,8 @@ class Format:
         """Raises ConfigError where a package is missing."""
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
-            raise ConfigError(f"--format: needs {' and '.join(missing)}; pip install 'cnntrain[export]' brings it")
+            them = "them" if len(missing) > 1 else "it"
+            raise ConfigError(f"--format: needs {' and '.join(missing)}; pip install 'cnntrain[export]' brings {them}")
 
 
 def write_saved_model(serving: "Serving", path: Path) -> None:
