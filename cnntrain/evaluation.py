@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +17,13 @@ from cnntrain.data.file_source import FileSource
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.measures import measure
+from cnntrain.models.applications import UNLOADABLE
 from cnntrain.run_dir import RunDir
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-SPLITS = ("train", "validation", "test")
-# what Keras raises for files that are cut, changed, or name code that safe mode refuses
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)

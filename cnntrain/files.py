@@ -26,21 +26,23 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to make a folder at, which becomes `path` when the block ends well.
+def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Gives a temporary folder to write files to, which becomes `path` when the block ends well.
 
-    When it does not, `path` holds what it held before. A folder that is replaced is put aside first: a process
-    that is killed just then leaves it there, under a hidden name, and `path` is missing.
+    A folder that is there stays, for another process may have made it meanwhile, unless it is to be replaced: then
+    it is put aside first, and a process that is killed just then leaves it there, under a hidden name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
+    temporary.mkdir()
     try:
         yield temporary
-        for entry in (*temporary.rglob("*"), temporary):
+        for entry in temporary.rglob("*"):
             flush(entry)
-        if path.exists():
+        if replace and path.is_dir():
             os.rename(path, aside)
-        os.rename(temporary, path)
+        if not path.is_dir():
+            os.rename(temporary, path)
         flush(path.parent)
     finally:
         for leftover in (temporary, aside):

@@ -17,8 +17,9 @@ from cnntrain.data.folder import files_below
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation import TrainedRun, predict_batches, read_run
-from cnntrain.models.applications import Application, fetch_weights, find_backbone
+from cnntrain.models.applications import Application, find_backbone
 from cnntrain.models.imagenet import imagenet_classes
+from cnntrain.models.keras_weights import fetch_weights
 from cnntrain.settings import read
 
 if TYPE_CHECKING:

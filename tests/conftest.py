@@ -66,14 +66,11 @@ def write_run(path: Path, *words: str) -> Path:
     import keras
 
     from cnntrain.cli import only_experiment
-    from cnntrain.fitting import fit_to_data
+    from cnntrain.fitting import prepare
     from cnntrain.run_dir import RunDir
     from cnntrain.settings import to_mapping
 
-    experiment = only_experiment(list(words))
-    labelled = experiment.data.load()
-    backend.start_run(seed=0, precision=experiment.precision)
-    experiment, network_input = fit_to_data(experiment, labelled)
+    experiment, labelled, network_input = prepare(only_experiment(list(words)))
     model = experiment.model.build(network_input.shape, len(labelled.class_names))
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):  # as if it had seen data

@@ -10,8 +10,9 @@ import pytest
 
 from cnntrain.errors import DataError
 from cnntrain.models import MODELS
-from cnntrain.models.applications import Application, Backbone, find_backbone, minimum_size, weights_file
+from cnntrain.models.applications import Application, Backbone, find_backbone, minimum_size
 from cnntrain.models.imagenet import imagenet_classes
+from cnntrain.models.keras_weights import weights_file
 from cnntrain.models.mobilenet import MobileNet
 from cnntrain.models.xception import Xception
 
@@ -56,7 +57,7 @@ def test_a_path_of_weights_fills_the_network_below_its_top(tmp_path):
 
 
 def test_a_missing_file_of_weights_is_named():
-    with pytest.raises(DataError, match=r"model.weights: expected .* none at nowhere.h5"):
+    with pytest.raises(DataError, match=r"model.weights: expected .* nothing at .*nowhere.h5"):
         MobileNet(weights=Path("nowhere.h5")).build((32, 32, 3), 5)
 
 

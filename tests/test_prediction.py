@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from cnntrain.evaluation import read_run
-from cnntrain.models.applications import weights_file
 from cnntrain.models.imagenet import imagenet_classes
+from cnntrain.models.keras_weights import weights_file
 from tests.conftest import write_photos, write_run
 from tests.difficult_files import translucent
 

@@ -39,7 +39,7 @@ def export(run: Path, *, form: str, out: Path | None, images: Sequence[Path], fo
         serving = serving_network(trained.load_model(), trained.network_input, trained.class_names)
         status.update(f"writing {path}")
         try:
-            with (whole_folder if chosen.is_folder else whole_file)(path) as temporary:
+            with whole_folder(path, replace=True) if chosen.is_folder else whole_file(path) as temporary:
                 chosen.write(serving, temporary)
         except OSError as error:
             raise DataError(f"{path}: can't be written: {error}") from error

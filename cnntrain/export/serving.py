@@ -1,6 +1,5 @@
 """The network that is exported: from what a client has to probabilities, all of the preprocessing inside."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -13,6 +12,7 @@ from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
 from cnntrain.export.resampling import extent, to_size
 from cnntrain.loop import named
+from cnntrain.models.transfer import in_precision
 
 RED_GREEN_BLUE = np.arange(3, dtype="float32")
 
@@ -36,18 +36,8 @@ class Serving:
 
 def serving_network(model: keras.Model, network_input: NetworkInput, class_names: tuple[str, ...]) -> Serving:
     """The trained network without outputs that only help training, computing in float32."""
-    for layer in layers_of(model):
-        layer.dtype_policy = keras.DTypePolicy("float32")
-    network = keras.Model(model.input, named(model.output)["class"], name=model.name)
-    return Serving(network, network_input, class_names)
-
-
-def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers, those of networks inside the network too."""
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from layers_of(layer)
+    network = keras.Model(model.inputs[0], named(model.output)["class"], name=model.name)
+    return Serving(in_precision(network, "float32"), network_input, class_names)
 
 
 def as_colour(images: keras.KerasTensor) -> keras.KerasTensor:

@@ -3,16 +3,17 @@
 import functools
 import re
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from cnntrain import backend
-from cnntrain.download import FAILURES, download, has_checksum
 from cnntrain.errors import DataError
 from cnntrain.models.base import Architecture, Preprocess
+from cnntrain.models.keras_weights import factory, fetch_weights, instead_of_download
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +31,9 @@ Backbone = Literal[
     "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2",
     "VGG16", "VGG19", "Xception",
 ]  # fmt: skip
+
+# what Keras raises for files that are cut, changed, of another network, or name code that safe mode refuses
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,11 @@ class Application(Architecture):
     pretrained = True
 
     @property
+    def description(self) -> str:
+        """Keras's name for the network, and the weights."""
+        return described(self.backbone, self.weights)
+
+    @property
     def default_image_size(self) -> tuple[int, int]:
         """The size that Keras's weights were trained at."""
         return default_size(self.backbone) or super().default_image_size
@@ -79,13 +88,17 @@ class Application(Architecture):
         """Three where the weights were trained on colour images."""
         return 3 if self.weights is not None else super().channels(of_data)
 
+    def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:
+        """Trained weights want the size that they were trained at."""
+        return self.default_image_size if self.weights is not None else super().fitting_size(of_data)
+
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
         """Class probabilities, float32 whatever the precision."""
         from keras import layers
 
         from cnntrain.models.layers import classifier
 
-        self.check_weights(images.shape[-1])
+        self.check_channels(images.shape[-1])
         if not self.has_whole_weights(images.shape[1:3], class_count):
             features = layers.GlobalAveragePooling2D(name="average")(self.network(images, None).output)
             return {"class": classifier(features, class_count)}
@@ -106,107 +119,77 @@ class Application(Architecture):
 
     def network(self, images: "keras.KerasTensor", class_count: int | None) -> "keras.Model":
         """Keras's network on `images`: with a top that gives logits, or none where there are no classes."""
-        top: dict[str, Any] = {"include_top": False}
-        if class_count is not None:
-            top = {"include_top": True, "classes": class_count, "classifier_activation": None}
-        shape, path = tuple(images.shape[1:]), self.weights
-        if path == "imagenet":
-            path = fetch_weights(self.backbone, shape, include_top=top["include_top"])
-        weights = str(path) if path else None
-        try:
-            return factory(self.backbone)(input_tensor=images, input_shape=shape, weights=weights, **top)
-        except (OSError, ValueError, KeyError) as error:
-            if weights is None:
-                raise
-            raise DataError(f"{weights}: holds no weights that fit {self.backbone}: {error}") from error
+        if class_count is None:
+            return application(self.backbone, images, weights=self.weights, include_top=False)
+        return application(
+            self.backbone, images, weights=self.weights, classes=class_count, classifier_activation=None
+        )
 
-    def check_weights(self, channels: int) -> None:
-        """Raises ValueError where trained weights can't take such images, DataError if they are missing."""
+    def check_files(self) -> None:
+        """Raises DataError where the weights are a file that is missing."""
+        if isinstance(self.weights, Path):
+            existing(self.weights)
+
+    def check_channels(self, channels: int) -> None:
+        """Raises ValueError where trained weights can't take such images."""
         if self.weights is not None and channels != 3:
             raise ValueError(
                 f"weights: those of {self.backbone} need images of 3 channels; received {channels};"
                 " set model.weights=null, or give color images"
             )
-        if isinstance(self.weights, Path) and not self.weights.is_file():
-            raise DataError(f"model.weights: expected imagenet or a file; there is none at {self.weights}")
 
 
-def factory(backbone: str) -> Callable[..., "keras.Model"]:
-    """Keras's function for a network."""
-    backend.load()
-    import keras
+def described(backbone: str, weights: str | Path | None) -> str:
+    """A network and where its weights come from, in words."""
+    return f"{backbone} from random weights" if weights is None else f"{backbone} with weights of {weights}"
 
-    return getattr(keras.applications, backbone)
+
+def existing(path: Any) -> Path:
+    """The path, made absolute; raises DataError where nothing is there."""
+    found = Path(path).expanduser().absolute()
+    if not found.exists():
+        raise DataError(f"model.weights: expected imagenet, a file or a run's folder; there is nothing at {path}")
+    return found
+
+
+def application(
+    backbone: str, images: "keras.KerasTensor", *, weights: str | Path | None, **top: Any
+) -> "keras.Model":
+    """Keras's network on `images` (batch, height, width, channels), with weights that Keras knows or of a file.
+
+    `top` are Keras's arguments for what lies above the features. Raises DataError where weights can't be had.
+    """
+    build = functools.partial(factory(backbone), input_tensor=images, input_shape=tuple(images.shape[1:]), **top)
+    if weights == "imagenet":  # which Keras must be told: some networks differ with these weights
+        path = fetch_weights(backbone, tuple(images.shape[1:]), include_top=top.get("include_top", True))
+        with instead_of_download(lambda *_, **__: str(path)):
+            try:
+                return build(weights=weights)
+            except UNLOADABLE as error:
+                raise DataError(f"{path}: holds no weights that fit {backbone}: {error}") from error
+    network = build(weights=None)
+    if isinstance(weights, Path):
+        load_weights(network, weights, of=backbone)
+    return network
+
+
+def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
+    """Loads a file into a network of keras.applications; raises DataError where it belongs to another."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns where a file has nothing for a layer
+            base.load_weights(existing(path))
+    except (*UNLOADABLE, UserWarning) as error:
+        raise DataError(
+            f"model.weights: {path} does not fit {of} without its top: {error}\n"
+            "Where the file holds another network, set model.backbone=null"
+        ) from error
 
 
 def find_backbone(name: str) -> str | None:
     """Keras's name for a network that is meant by another spelling, such as mobilenet_v2; None for no network's."""
     plain = name.replace("_", "").replace("-", "").lower()
     return next((backbone for backbone in get_args(Backbone) if backbone.lower() == plain), None)
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A file of weights: where Keras looks for it, its address, and its checksum where one is known."""
-
-    path: Path
-    address: str
-    checksum: str | None
-
-
-class Asked(Exception):
-    """Keras has asked for a file: the WeightsFile is its argument."""
-
-
-def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> Path:
-    """The file of ImageNet weights that Keras loads for a network, downloaded if it is not there.
-
-    Raises DataError, within seconds where there is no network, that says where to put which file.
-    """
-    file = weights_file(backbone, input_shape, include_top=include_top)
-    there = file.path.is_file()
-    if there and has_checksum(file.path, file.checksum):
-        return file.path
-    try:
-        download(file.address, file.path, checksum=file.checksum)
-    except FAILURES as error:
-        state = "are damaged, or of another version," if there else "are not on this machine,"
-        raise DataError(
-            f"{backbone}: its ImageNet weights {state} and can't be downloaded"
-            f" ({getattr(error, 'reason', error)}).\n"
-            f"Get {file.address}\nand put it at {file.path}"
-        ) from error
-    return file.path
-
-
-@functools.cache
-def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> WeightsFile:
-    """The file that Keras would load, learned from what it asks its own downloader for."""
-    build = factory(backbone)
-    import keras
-
-    downloader: Any = sys.modules[keras.utils.get_file.__module__]
-    asked = downloader.get_file
-
-    def tell(
-        fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None, md5_hash: str | None = None
-    ) -> None:
-        path = Path(downloader.config.keras_home()) / cache_subdir / fname
-        raise Asked(WeightsFile(path, origin, file_hash or md5_hash))
-
-    def ask() -> None:
-        with keras.StatelessScope(initialize_variables=False):  # its shapes, and no memory for weights
-            build(input_shape=input_shape, weights="imagenet", include_top=include_top)
-
-    downloader.get_file = tell
-    try:
-        with ThreadPoolExecutor(1) as apart:  # where Keras counts the names of layers anew
-            apart.submit(ask).result()
-    except Asked as asked_for:
-        return asked_for.args[0]
-    finally:
-        downloader.get_file = asked
-    raise RuntimeError(f"Keras no longer asks for a file of weights for {backbone}")
 
 
 def complaint(backbone: str, *, weights: str | None, include_top: bool) -> str:
