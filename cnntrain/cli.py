@@ -48,7 +48,7 @@ def main(words: list[str] | None = None) -> int:
         return STOPPED_BY_SIGINT
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1 if verb == "train" else 0  # a run that ends so is not done
     except Exception:
         traceback.print_exc()
         print(f"\nThis is a mistake in cnntrain {__version__}: {ISSUES}.", file=sys.stderr)

@@ -82,18 +82,19 @@ def list_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
 
 def find_network(name: str, *, resize: str | None, crop_box: list[float] | None) -> TrainedRun | ImageNetwork:
     """The run of that folder, or Keras's network of that name; raises DataError where it is neither."""
-    backbone = None if os.path.lexists(name) or os.sep in name else find_backbone(name)
-    if backbone is None:
-        if resize or crop_box:
-            flag = "--resize" if resize else "--crop-box"
-            raise ConfigError(f"{flag}: a run's images are resized as in its training; leave it out")
-        try:
-            return read_run(Path(name))
-        except DataError as error:
-            if os.path.lexists(name) or os.sep in name:
-                raise
-            raise DataError(f"{error}, nor is {name} a network of keras.applications, such as ResNet50") from error
-    return image_network(backbone, resize=resize or "stretch", crop_box=crop_box)
+    is_path = os.path.lexists(name) or os.sep in name
+    backbone = None if is_path else find_backbone(name)
+    if backbone is not None:
+        return image_network(backbone, resize=resize or "stretch", crop_box=crop_box)
+    if resize or crop_box:
+        flag = "--resize" if resize else "--crop-box"
+        raise ConfigError(f"{flag}: a run's images are resized as in its training; leave it out")
+    try:
+        return read_run(Path(name))
+    except DataError as error:
+        if is_path:
+            raise
+        raise DataError(f"{error}, nor is {name} a network of keras.applications, such as ResNet50") from error
 
 
 def image_network(backbone: str, *, resize: str, crop_box: list[float] | None) -> ImageNetwork:

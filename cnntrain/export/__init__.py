@@ -44,7 +44,7 @@ def export(run: Path, *, form: str, out: Path | None, images: Sequence[Path], fo
         except OSError as error:
             raise DataError(f"{path}: can't be written: {error}") from error
         status.update(f"comparing {path} with predict")
-        difference = largest_difference(chosen, path, serving, examples)
+        difference = largest_difference(chosen.load(path), serving, examples)
     terminal = Terminal()
     terminal.line(f"{path}: {size_in_bytes(path) / 1e6:,.1f} MB")
     for note in notes(trained, form, serving.network.to_json()):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,22 +18,29 @@ if TYPE_CHECKING:
 
 CLASS_NAMES = "class_names"
 OPSET = 18
-Answer = Callable[[np.ndarray], np.ndarray]
+
+
+class Runtime(NamedTuple):
+    """What was written, run by the format's own runtime: functions that give probabilities (batch, classes).
+
+    `from_pixels` takes uint8 images (batch, height, width, channels), `from_files` the contents of JPEG and PNG
+    files; it is None where the format takes no files.
+    """
+
+    from_pixels: Callable[[np.ndarray], np.ndarray]
+    from_files: Callable[[list[bytes]], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the default name of what is written, and the packages beyond our own that it takes.
+    """A format: how a network is written (the default name says whether to a file or folder), and how it is read.
 
-    `write` makes a file or folder. `load` gives a function from uint8 images (batch, height, width, channels) to
-    probabilities (batch, classes), computed by the format's own runtime from what was written alone, and
-    `load_files` one from the contents of JPEG and PNG files, where the format takes them.
+    `packages` are those beyond our own that it takes.
     """
 
     file_name: str
     write: Callable[["Serving", Path], None]
-    load: Callable[[Path], Answer]
-    load_files: Callable[[Path], Callable[[list[bytes]], np.ndarray]] | None = None
+    load: Callable[[Path], Runtime]
     packages: tuple[str, ...] = ()
 
     @property
@@ -56,20 +63,16 @@ def write_saved_model(serving: "Serving", path: Path) -> None:
     saved_model.write(serving, path)
 
 
-def load_saved_model(path: Path) -> Answer:
-    """tf.saved_model's, from pixels."""
+def load_saved_model(path: Path) -> Runtime:
+    """tf.saved_model's."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    return lambda images: loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"].numpy()
-
-
-def load_saved_model_for_files(path: Path) -> Callable[[list[bytes]], np.ndarray]:
-    """tf.saved_model's, from files."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    return lambda files: loaded.signatures["files"](files=tf.constant(files))["probabilities"].numpy()
+    from_pixels, from_files = loaded.signatures["serving_default"], loaded.signatures["files"]
+    return Runtime(
+        lambda images: from_pixels(images=tf.constant(images))["probabilities"].numpy(),
+        lambda files: from_files(files=tf.constant(files))["probabilities"].numpy(),
+    )
 
 
 def write_keras(serving: "Serving", path: Path) -> None:
@@ -84,12 +87,12 @@ def add_class_names(serving: "Serving", path: Path) -> None:
         archive.writestr(f"{CLASS_NAMES}.json", json.dumps(serving.class_names, ensure_ascii=False))
 
 
-def load_keras(path: Path) -> Answer:
+def load_keras(path: Path) -> Runtime:
     """Keras's, with its safe mode on."""
     import keras
 
     model = keras.models.load_model(path, compile=False, safe_mode=True)
-    return lambda images: model(images, training=False).numpy()
+    return Runtime(lambda images: model(images, training=False).numpy())
 
 
 def write_onnx(serving: "Serving", path: Path) -> None:
@@ -104,12 +107,12 @@ def write_onnx(serving: "Serving", path: Path) -> None:
     onnx.save(model, path)
 
 
-def load_onnx(path: Path) -> Answer:
+def load_onnx(path: Path) -> Runtime:
     """ONNX Runtime's, on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["probabilities"], {"images": images})[0]
+    return Runtime(lambda images: session.run(["probabilities"], {"images": images})[0])
 
 
 def write_litert(serving: "Serving", path: Path) -> None:
@@ -126,7 +129,7 @@ def write_litert(serving: "Serving", path: Path) -> None:
     add_class_names(serving, path)
 
 
-def load_litert(path: Path) -> Answer:
+def load_litert(path: Path) -> Runtime:
     """LiteRT's, without TensorFlow."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -134,7 +137,7 @@ def load_litert(path: Path) -> Answer:
         interpreter = Interpreter(str(path))
         interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner()
-    return lambda images: signature(images=images)["probabilities"]
+    return Runtime(lambda images: signature(images=images)["probabilities"])
 
 
 def traced(serving: "Serving") -> Any:
@@ -147,7 +150,7 @@ def traced(serving: "Serving") -> Any:
 
 
 FORMATS = {
-    "saved_model": Format("saved_model", write_saved_model, load_saved_model, load_saved_model_for_files),
+    "saved_model": Format("saved_model", write_saved_model, load_saved_model),
     "onnx": Format("model.onnx", write_onnx, load_onnx, packages=("tf2onnx", "onnx", "onnxruntime")),
     "litert": Format("model.tflite", write_litert, load_litert, packages=("ai_edge_litert",)),
     "keras": Format("model.keras", write_keras, load_keras),
