@@ -44,9 +44,10 @@ class State:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Writes a checkpoint; raises TrainingError where the disk has no room for it."""
+    """Writes a checkpoint."""
     digest = hashlib.sha256()
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
+    size = sum(array.nbytes for array in state.arrays.values())
+    with whole_file(path, size_bytes=size) as temporary, open(temporary, "wb") as file:
         for piece in pieces(state):
             digest.update(piece)
             file.write(piece)

@@ -1,33 +1,69 @@
 """Writes that are whole or not there (written beside, flushed to disk, renamed), and where caches lie."""
 
 import contextlib
+import errno
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used-up quota, a limit to a file's size
+UNFINISHED = re.compile(r"\..+\.\d+\.unfinished(\.\w+)?")
+
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, size_bytes: int | None = None) -> Iterator[Path]:
     """Gives a temporary path to write to, of the same suffix, which becomes `path` when the block ends well.
 
-    When it does not (an exception, a full disk, a killed process), `path` holds what it held before.
+    When it does not (an exception, a full disk, a killed process), `path` holds what it held before. The OSError
+    of a disk without room names `path`, and how large the file is to become where `size_bytes` says so.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
         yield temporary
         flush(temporary)
         os.replace(temporary, path)
         flush(path.parent)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        temporary.unlink(missing_ok=True)
+        needed = "" if size_bytes is None else f"{megabytes(size_bytes)} needed, "
+        free = megabytes(shutil.disk_usage(path.parent).free)
+        raise OSError(error.errno, f"{error.strerror or error} ({needed}{free} free)", str(path)) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file such that `path` holds either what it held before or all of `content`."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def megabytes(size_bytes: int) -> str:
+    """A size as people read it."""
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what a killed process had begun to write here; only for a folder in which nobody else writes."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if UNFINISHED.fullmatch(path.name) and path.is_file():
+                path.unlink()
+
+
+def replace_by_link(path: Path, target: Path) -> None:
+    """Makes `path` the same file as `target`, or a copy of it where the disk knows no hard links."""
+    with whole_file(path) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(target, temporary)
+        except OSError:
+            shutil.copyfile(target, temporary)
 
 
 def flush(path: Path) -> None:
