@@ -95,6 +95,57 @@ def test_a_second_process_on_the_same_folder_is_refused(tmp_path):
     assert "ConfigError" in other.stderr
 
 
+def test_a_run_that_another_process_trains_in_is_not_resumed_and_a_dead_ones_is(tmp_path):
+    held = RunDir.create(tmp_path / "run", exact=True)
+    held.write_config({})
+    code = (
+        "import sys; from pathlib import Path; from cnntrain.run_dir import RunDir;"
+        " RunDir.reopen(Path(sys.argv[1]))"
+    )
+    other = subprocess.run([sys.executable, "-c", code, str(held.path)], capture_output=True, text=True)
+    assert "another process trains in this folder" in other.stderr
+    held.close()
+    (tmp_path / "run" / ".model.12.unfinished.keras").touch()
+    RunDir.reopen(tmp_path / "run").close()
+    assert sorted(path.name for path in held.path.iterdir()) == ["config.yaml", "run.lock"]
+
+
+def test_best_networks_that_no_checkpoint_needs_are_removed(tmp_path):
+    run_dir = RunDir.create(tmp_path / "run", exact=True)
+    run_dir.checkpoints.mkdir()
+    for epoch in (1, 3, 8):
+        run_dir.best_model(epoch).touch()
+    run_dir.keep_best_models({3, 8})
+    assert sorted(path.name for path in run_dir.checkpoints.iterdir()) == ["best-000003.keras", "best-000008.keras"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"input": 3}'])
+def test_a_record_that_is_not_ours_is_named(tmp_path, content):
+    run_dir = RunDir.create(tmp_path / "run", exact=True)
+    run_dir.record.write_text(content)
+    with pytest.raises(DataError, match="run.json: (can't be read|is not what cnntrain writes)"):
+        run_dir.read_record()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "expected a mapping"),
+        (b"- 1", "expected a mapping"),
+        (b"a: [", "can't be read"),
+        (b"\xff", "can't be read"),
+        (b"a: &x 1\nb: *x", "aliases"),
+        (b"!!python/object/apply:os.system [ls]", "can't be read"),
+        (b"[" * 1_500, "can't be read"),
+    ],
+)
+def test_a_configuration_that_is_not_ours_is_named(tmp_path, content, text):
+    run_dir = RunDir.create(tmp_path / "run", exact=True)
+    run_dir.config.write_bytes(content)
+    with pytest.raises(DataError, match=f"config.yaml: .*{text}"):
+        run_dir.read_config()
+
+
 def test_a_lock_that_a_dead_process_left_is_not_in_the_way(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.lock").touch()
