@@ -37,6 +37,22 @@ def whole_file(path: Path, *, size_bytes: int | None = None) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder to write files to, which becomes `path`, not there yet, when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            flush(file)
+        if not path.is_dir():  # another process may have made it meanwhile
+            os.replace(temporary, path)
+        flush(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file such that `path` holds either what it held before or all of `content`."""
     with whole_file(path) as temporary:

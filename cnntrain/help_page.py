@@ -71,21 +71,15 @@ def wrapped(text: str, indent: int) -> str:
 
 def keys_page() -> str:
     """Every key with its default and what it takes, by group."""
-    from cnntrain.config import CHOICES, Checkpoint, Experiment, Limits, Rollback
-    from cnntrain.data.augmentation import Augmentation
+    from cnntrain.config import CHOICES, Experiment
     from cnntrain.phases import Phase
     from cnntrain.settings import fields_of
 
     lines = ["usage: cnntrain [train] GROUP=OPTION… KEY=VALUE…", "", "top level:"]
-    nested: dict[str, type] = {
-        "limits": Limits,
-        "checkpoint": Checkpoint,
-        "rollback": Rollback,
-        "augmentation": Augmentation,
-        "schedule.phases.NAME": Phase,
-    }
-    plain = [name for name in fields_of(Experiment) if name not in (*CHOICES, *nested, "schedule")]
-    lines += key_lines(Experiment, "", plain)
+    annotations = {name: kind for name, kind in fields_of(Experiment).items() if name not in (*CHOICES, "schedule")}
+    nested = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
+    lines += key_lines(Experiment, "", [name for name in annotations if name not in nested])
+    nested["schedule.phases.NAME"] = Phase
     for prefix, settings in nested.items():
         lines += ["", f"{prefix}:", *key_lines(settings, f"{prefix}.", list(fields_of(settings)))]
     for group, (key, classes) in CHOICES.items():

@@ -113,11 +113,19 @@ class TrainingLoop:
     """Training steps for a model and an optimizer; one is made for each phase.
 
     A step is a function of one batch, and `run_steps` repeats it: a tf.distribute strategy can run the step
-    on its replicas instead.
+    on its replicas instead. `frozen` are layers that are run on the images first, and never change.
     """
 
-    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, objective: Objective):
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        objective: Objective,
+        *,
+        frozen: keras.Model | None = None,
+    ):
         self.model = model
+        self.frozen = frozen
         self.optimizer = optimizer
         self.objective = objective
         self.sums = Sums()
@@ -145,7 +153,10 @@ class TrainingLoop:
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
         """One update (or one of several batches of an accumulated one); its float64 sums (3,)."""
-        with tf.GradientTape() as tape:
+        if self.frozen is not None:
+            images = self.frozen(images, training=False)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in self.variables])
             outputs = named(self.model(images, training=True))
             loss = self.objective(self.model, outputs, targets, weights)
             scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
@@ -204,11 +215,12 @@ class EvaluationLoop:
     """Loss and accuracy over batches, without a change to the model.
 
     The loss is the plain cross-entropy of the class output: no smoothing, class weights or penalties, so that
-    runs that differ in those can be compared.
+    runs that differ in those can be compared. `frozen`: as in TrainingLoop.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, *, frozen: keras.Model | None = None):
         self.model = model
+        self.frozen = frozen
         self.sums = Sums()
         self.pace = Pace()
 
@@ -224,6 +236,8 @@ class EvaluationLoop:
         """So many batches, in one call of the graph; the totals (3,) with theirs."""
         for _ in tf.range(steps):
             images, targets, _ = next(iterator)
+            if self.frozen is not None:
+                images = self.frozen(images, training=False)
             probabilities = named(self.model(images, training=False))["class"]
             loss = keras.losses.CategoricalCrossentropy()(targets["class"], probabilities)
             totals += Sums.of_batch(loss, targets["class"], probabilities)
