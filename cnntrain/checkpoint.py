@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from cnntrain.errors import DataError
-from cnntrain.files import whole_file
+from cnntrain.files import replace_by_link, whole_file
 
 MAGIC = b"cnntrain checkpoint 1\n"
 LENGTH_BYTES = 8
 DIGEST_BYTES = hashlib.sha256().digest_size
 DTYPES = frozenset({"bool", "uint8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"})
+BEST = ".keras"
 NAME = re.compile(r"(\d+)-(\d+)\.state")
 
 
@@ -96,7 +97,7 @@ def parse_body(body: memoryview) -> State:
 
 
 class Checkpoints:
-    """The last few checkpoints of a run, in a folder of their own.
+    """The last few checkpoints of a run, in a folder of their own, each with the best network of its time.
 
     They are written in a thread, one at a time, from arrays that nothing changes any more. `seconds` counts
     what training waited for.
@@ -109,13 +110,16 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(self, state: State, *, epoch: int, step: int) -> None:
+    def save(self, state: State, *, epoch: int, step: int, best_model: Path) -> None:
         """Begins to write the state after so many whole epochs of the run and steps of the next.
 
-        First waits for the checkpoint before; raises what went wrong with that.
+        First waits for the checkpoint before; raises what went wrong with that. `best_model` may not be there yet.
         """
         self.wait()
-        self._writing = self._thread.submit(self._write, state, self.folder / f"{epoch:06}-{step:08}.state")
+        path = self.folder / f"{epoch:06}-{step:08}.state"
+        if best_model.exists():
+            replace_by_link(path.with_suffix(BEST), best_model)
+        self._writing = self._thread.submit(self._write, state, path)
 
     def wait(self) -> None:
         """Returns when nothing is being written; raises what went wrong with it."""
@@ -136,8 +140,22 @@ class Checkpoints:
 
     def _write(self, state: State, path: Path) -> None:
         write_state(path, state)
-        for old in checkpoints_in(self.folder)[self.keep :]:
+        paths = checkpoints_in(self.folder)
+        for old in paths[self.keep :]:
             old.unlink(missing_ok=True)
+        needed = {path.with_suffix(BEST) for path in paths[: self.keep]}
+        for model in self.folder.glob(f"*{BEST}"):
+            if model not in needed:
+                model.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that was read, and the best network of its time (None: there was none)."""
+
+    state: State
+    path: Path
+    best_model: Path | None
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -149,13 +167,16 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return sorted(places, key=lambda path: places[path], reverse=True)
 
 
-def newest_state(folder: Path) -> tuple[State | None, Sequence[str]]:
+def newest(folder: Path) -> tuple[Found | None, Sequence[str]]:
     """The newest checkpoint that can be read, and why newer ones can't; those are renamed to `….damaged`."""
     complaints: list[str] = []
     for path in checkpoints_in(folder):
         try:
-            return read_state(path), complaints
+            state = read_state(path)
         except DataError as error:
             complaints.append(str(error))
             os.replace(path, path.with_suffix(".damaged"))
+        else:
+            model = path.with_suffix(BEST)
+            return Found(state, path, model if model.exists() else None), complaints
     return None, complaints

@@ -4,6 +4,7 @@ CnntrainError
 ├── ConfigError      2    the command line or a YAML file
 ├── DataError        3    images, labels, splits, weights, run folders that can't be read
 └── TrainingError    4    training itself: a loss that is not a number, no memory or disk left
+    └── NotFinite
 
 Stopped            130    by SIGINT, or 143 by SIGTERM: no mistake, and the state is saved
 """
@@ -35,6 +36,10 @@ class TrainingError(CnntrainError):
     """Training can't go on."""
 
     exit_code = 4
+
+
+class NotFinite(TrainingError):
+    """A loss or a weight is NaN or infinite."""
 
 
 class Stopped(KeyboardInterrupt):

@@ -89,12 +89,23 @@ class Views:
 
 
 class FrozenLayers:
-    """The frozen part of a network in one phase: runs it, and keeps what it gives within the settings' bounds."""
+    """The frozen part of a network in one phase: runs it, and keeps what it gives within the settings' bounds.
 
-    def __init__(self, network: keras.Model, settings: FeatureCache, terminal: Terminal):
+    `between_batches` is called when a batch is done, and may raise.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        settings: FeatureCache,
+        terminal: Terminal,
+        *,
+        between_batches: Callable[[], None] = lambda: None,
+    ):
         self.network = in_precision(network, settings.precision) if settings.precision else network
         self.settings = settings
         self.terminal = terminal
+        self.between_batches = between_batches
         self.room_mib = float(settings.limit_mb)
         self.images_per_second: float | None = None
         self.features = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
@@ -144,6 +155,7 @@ class FrozenLayers:
                         arrays[name] = allocate(name, (count, *value.shape[1:]), kind)
                     arrays[name][rows] = tf.cast(value, arrays[name].dtype).numpy()
                 advance(len(rows))
+                self.between_batches()
                 if step == 0:  # it built the graph
                     start = time.perf_counter()
         if count > size:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 EXAMPLES = (
     ("cnntrain", "LeNet-5 on scikit-learn's digits: nothing to download"),
@@ -77,7 +78,7 @@ def keys_page() -> str:
 
     lines = ["usage: cnntrain [train] GROUP=OPTION… KEY=VALUE…", "", "top level:"]
     annotations = {name: kind for name, kind in fields_of(Experiment).items() if name not in (*CHOICES, "schedule")}
-    nested = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
+    nested: dict[str, Any] = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
     lines += key_lines(Experiment, "", [name for name in annotations if name not in nested])
     nested["schedule.phases.NAME"] = Phase
     for prefix, settings in nested.items():
@@ -97,7 +98,10 @@ def key_lines(cls: type, prefix: str, names: list[str]) -> Iterator[str]:
     """A line for each key: its full name, default, and what it takes."""
     from cnntrain.settings import describe, fields_of, has_default
 
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    defaults = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(cls)
+    }
     for name in names:
         default = "null" if defaults[name] is None else str(defaults[name]) if has_default(cls, name) else "required"
         yield f"  {prefix + name:<48} {default:<12} {describe(fields_of(cls)[name])}"

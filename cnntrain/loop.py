@@ -224,11 +224,13 @@ class EvaluationLoop:
         self.sums = Sums()
         self.pace = Pace()
 
-    def run(self, batches: tf.data.Dataset, steps: int) -> tuple[float, float]:
-        """The loss and accuracy over so many batches."""
+    def run(
+        self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
+    ) -> tuple[float, float]:
+        """The loss and accuracy over so many batches; `between_calls` is called about once a second."""
         self.sums.reset()
         for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
-            pass
+            between_calls()
         return self.sums.loss, self.sums.accuracy
 
     @tf.function

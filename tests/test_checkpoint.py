@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cnntrain import checkpoint
-from cnntrain.checkpoint import Checkpoints, State, checkpoints_in, newest_state, read_state, write_state
+from cnntrain.checkpoint import Checkpoints, State, checkpoints_in, newest, read_state, write_state
 from cnntrain.errors import DataError
+from cnntrain.files import write_whole
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = {
@@ -62,23 +63,39 @@ def test_every_damage_is_noticed(tmp_path):
 def test_the_last_few_are_kept_and_the_newest_good_one_is_found(tmp_path):
     kept = Checkpoints(tmp_path, keep=2)
     for number, (epoch, step) in enumerate([(9, 0), (9, 5), (10, 0), (10, 12)]):
-        kept.save(state(number), epoch=epoch, step=step)
+        kept.save(state(number), epoch=epoch, step=step, best_model=tmp_path / "model")
     kept.wait()
     kept.close()
-    newest, before = checkpoints_in(tmp_path)
-    assert (newest.name, before.name) == ("000010-00000012.state", "000010-00000000.state")
-    assert newest_state(tmp_path)[0].facts["number"] == 3
-    newest.write_bytes(newest.read_bytes()[:-1])
-    found, complaints = newest_state(tmp_path)
-    assert found.facts["number"] == 2
-    assert [text.partition(":")[0] for text in complaints] == [str(newest)]
+    last, before = checkpoints_in(tmp_path)
+    assert (last.name, before.name) == ("000010-00000012.state", "000010-00000000.state")
+    assert newest(tmp_path)[0].state.facts["number"] == 3
+    last.write_bytes(last.read_bytes()[:-1])
+    found, complaints = newest(tmp_path)
+    assert found.state.facts["number"] == 2
+    assert [text.partition(":")[0] for text in complaints] == [str(last)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000010-00000000.state", "000010-00000012.damaged"]
 
 
+def test_each_has_the_best_network_of_its_time_and_no_other_stays(tmp_path):
+    folder, model = tmp_path / "checkpoints", tmp_path / "model.keras"
+    kept = Checkpoints(folder, keep=2)
+    for epoch, best in enumerate([None, "one", "one", "two", "two"]):
+        if best:
+            write_whole(model, best.encode())
+        kept.save(state(), epoch=epoch, step=0, best_model=model)
+        kept.wait()
+        found, _ = newest(folder)
+        assert (found.best_model and found.best_model.read_text()) == best
+    kept.close()
+    names = [f"{epoch:06}-00000000.{suffix}" for epoch in (3, 4) for suffix in ("keras", "state")]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert model.samefile(folder / names[2])
+
+
 def test_where_none_is_good_none_is_found(tmp_path):
-    assert newest_state(tmp_path / "none") == (None, [])
+    assert newest(tmp_path / "none") == (None, [])
     (tmp_path / "000001-00000000.state").touch()
-    found, complaints = newest_state(tmp_path)
+    found, complaints = newest(tmp_path)
     assert (found, len(complaints)) == (None, 1)
 
 
@@ -91,9 +108,9 @@ def test_only_one_is_written_at_a_time_and_training_waits_no_longer_than_for_tha
 
     monkeypatch.setattr(checkpoint, "write_state", slow)
     kept = Checkpoints(tmp_path, keep=1)
-    kept.save(state(), epoch=1, step=0)
+    kept.save(state(), epoch=1, step=0, best_model=tmp_path / "model")
     kept.raise_failure()
-    second = threading.Thread(target=lambda: kept.save(state(), epoch=2, step=0))
+    second = threading.Thread(target=lambda: kept.save(state(), epoch=2, step=0, best_model=tmp_path / "model"))
     second.start()
     second.join(0.2)
     assert second.is_alive() and len(under_way) == 1
@@ -109,7 +126,7 @@ def test_what_goes_wrong_in_the_thread_is_raised_in_training(tmp_path, monkeypat
 
     monkeypatch.setattr(checkpoint, "write_state", full)
     kept = Checkpoints(tmp_path, keep=1)
-    kept.save(state(), epoch=1, step=0)
+    kept.save(state(), epoch=1, step=0, best_model=tmp_path / "model")
     with pytest.raises(OSError, match="No space left"):
         kept.wait()
     kept.wait()
