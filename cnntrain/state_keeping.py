@@ -85,8 +85,14 @@ def progress_of(found: Found) -> Progress:
 
 
 def names_of(kind: str, variables: "Sequence[keras.Variable]") -> list[str]:
-    """A name for each variable: its place, and its path, which alone need not be unique."""
-    return [f"{kind}/{number}/{variable.path}" for number, variable in enumerate(variables)]
+    """A name for each variable: its place, and its path, which alone need not be unique.
+
+    A path begins with the layer's name, or the optimizer's, which counts those of a process: that is left out.
+    """
+    paths = [variable.path for variable in variables]
+    if kind == "optimizer":
+        paths = [path.partition("/")[2] for path in paths]
+    return [f"{kind}/{number}/{path}" for number, path in enumerate(paths)]
 
 
 def arrays_of(kind: str, variables: "Sequence[keras.Variable]") -> dict[str, np.ndarray]:

@@ -196,8 +196,8 @@ def backbone_of_file(path: Any, images: "keras.KerasTensor") -> "keras.KerasTens
     file = found / "model.keras" if is_run else found
     try:
         loaded = keras.models.load_model(file, compile=False, safe_mode=True)
-        if is_run:
-            loaded = keras.Model(loaded.inputs, loaded.get_layer("class").input)
+        output = loaded.get_layer("class").input if is_run else loaded.output
+        loaded = keras.Model(loaded.inputs[0], output)  # cloning wants just the structure of inputs that it is given
         network = in_precision(loaded, keras.config.dtype_policy().name, images=images)
     except UNLOADABLE as error:
         raise DataError(
