@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnntrain.data.pipeline import Batches
-from cnntrain.files import cache_folder, whole_folder
+from cnntrain.files import cache_folder, take_room, whole_folder
 from cnntrain.models.transfer import in_precision
 from cnntrain.phases import FeatureCache
 from cnntrain.terminal import Terminal
@@ -169,7 +169,9 @@ class FrozenLayers:
 
                 def allocate(name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:
                     path = temporary / f"{name.replace('/', '-')}.npy"
-                    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(kind), shape=shape)
+                    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(kind), shape=shape)
+                    take_room(path)
+                    return array
 
                 self._fill(allocate, batches, epoch, steps, label)
             forget_oldest(folder, self.settings.limit_mb * MIB)

@@ -27,12 +27,10 @@ def whole_file(path: Path, *, size_bytes: int | None = None) -> Iterator[Path]:
         os.replace(temporary, path)
         flush(path.parent)
     except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
         temporary.unlink(missing_ok=True)
-        needed = "" if size_bytes is None else f"{megabytes(size_bytes)} needed, "
-        free = megabytes(shutil.disk_usage(path.parent).free)
-        raise OSError(error.errno, f"{error.strerror or error} ({needed}{free} free)", str(path)) from error
+        if error.errno in NO_SPACE:
+            raise no_room(error, path, size_bytes=size_bytes) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,6 +39,7 @@ def whole_file(path: Path, *, size_bytes: int | None = None) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary folder to write files to, which becomes `path`, not there yet, when the block ends well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process that had our number
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -49,6 +48,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if not path.is_dir():  # another process may have made it meanwhile
             os.replace(temporary, path)
         flush(path.parent)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise no_room(error, path) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -57,6 +60,23 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file such that `path` holds either what it held before or all of `content`."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def no_room(error: OSError, path: Path, *, size_bytes: int | None = None) -> OSError:
+    """The error of a disk without room, with the path, and what it needs and has."""
+    needed = "" if size_bytes is None else f"{megabytes(size_bytes)} needed, "
+    free = megabytes(shutil.disk_usage(path.parent).free)
+    return OSError(error.errno, f"{error.strerror or error} ({needed}{free} free)", str(path))
+
+
+def take_room(path: Path) -> None:
+    """Takes the disk's room for all of a file that has only a length yet.
+
+    Else the process would end without a word when the disk is full and the file is written to through memory.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
 
 
 def megabytes(size_bytes: int) -> str:

@@ -62,8 +62,8 @@ class Progress:
 
     def place(self) -> str:
         """Where the run stands, in words."""
-        within = f", step {self.steps:,} of the next" if self.steps else ""
-        return f"{len(self.history)} epochs{within}"
+        within = f" and {self.steps:,} steps of the next" if self.steps else ""
+        return f"{len(self.history)} epochs{within}" if len(self.history) != 1 else f"1 epoch{within}"
 
     def reached(self) -> str:
         """What a run that ends now has to show."""

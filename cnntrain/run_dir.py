@@ -5,7 +5,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,6 @@ class RunDir:
         """Whether the run came to its end: metrics.json is written last, and removed when a run is extended."""
         return self.metrics.exists()
 
-    def best_model(self, epoch: int) -> Path:
-        """The network of an epoch that was the best so far, which stays while a checkpoint needs it."""
-        return self.checkpoints / f"best-{epoch:06}.keras"
-
-    def keep_best_models(self, epochs: Collection[int]) -> None:
-        """Removes the networks of other epochs."""
-        kept = {self.best_model(epoch) for epoch in epochs}
-        for path in self.checkpoints.glob("best-*.keras"):
-            if path not in kept:
-                path.unlink(missing_ok=True)
-
     def _claim(self) -> bool:
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._locked():
@@ -105,7 +94,7 @@ class RunDir:
         return True
 
     def _locked(self) -> bool:
-        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT)
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,20 +5,20 @@ import dataclasses
 import functools
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cnntrain import backend, plots
-from cnntrain.checkpoint import newest
 from cnntrain.config import Experiment
+from cnntrain.course import Course
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
-from cnntrain.errors import NotFinite, Stopped
+from cnntrain.errors import Stopped
 from cnntrain.evaluation import evaluate_split
 from cnntrain.fitting import class_weights, prepare
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
-from cnntrain.resuming import Resumed
+from cnntrain.resumption import Resumed
 from cnntrain.run_dir import RunDir
 from cnntrain.settings import to_mapping
 from cnntrain.signals import StopRequests
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import keras
 
     from cnntrain.data.pipeline import NetworkInput
-    from cnntrain.phase_training import PhaseTraining
 
 
 def run(
@@ -49,34 +48,32 @@ def run(
     experiment, labelled, network_input = prepare(experiment)
     from cnntrain import trouble
     from cnntrain.data.images import unreadable_file_named
-    from cnntrain.freezing import check_phases
 
     if resumed:
         resumed.check_data(labelled)
     with trouble.named(experiment, going_on="the same command"):
-        model = experiment.model.build(network_input.shape, len(labelled.class_names))
-    check_phases(model, experiment.schedule.phases, head=experiment.model.head)
-    with contextlib.closing(claim()) as run_dir, trouble.named(experiment, going_on=resume_command(run_dir)):
-        terminal = Terminal(run_dir.log)
-        job = Job(experiment, labelled, network_input, model, run_dir, terminal, requests)
-        record = {**job.record(command), **({} if job_number is None else {"job": job_number})}
-        run_dir.write_config(to_mapping(experiment))
-        run_dir.write_json(run_dir.record, resumed.record(record) if resumed else record)
-        terminal.header(job.facts())
-        job.report_ignored()
-        if resumed:
-            job.go_on(resumed)
-        with unreadable_file_named(labelled.train.table), trouble.named(experiment, going_on=resume_command(run_dir)):
-            job.train_until_stopped()
-        job.test()
-        terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
-        terminal.next_commands(next_commands(run_dir))
+        model = build_model(experiment, labelled, network_input)
+    with contextlib.closing(claim()) as run_dir:
+        job = Job(experiment, labelled, network_input, model, run_dir, requests)
+        with trouble.named(experiment, going_on=job.resume_command, folder=run_dir.path):
+            job.begin(command, resumed, job_number)
+            with job.stop_said(), unreadable_file_named(labelled.train.table):
+                job.course.run()
+                job.test()
+            job.terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
+            job.terminal.next_commands(next_commands(run_dir))
     return job.progress.best[0] if job.progress.best else float("nan")
 
 
-def resume_command(run_dir: RunDir) -> str:
-    """What goes on with a run."""
-    return f"cnntrain resume {shlex.quote(str(run_dir))}"
+def build_model(
+    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+) -> "keras.Model":
+    """The network; raises ConfigError where a phase names layers that it has not."""
+    from cnntrain.freezing import check_phases
+
+    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    check_phases(model, experiment.schedule.phases, head=experiment.model.head)
+    return model
 
 
 def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
@@ -98,7 +95,6 @@ class Job:
         network_input: "NetworkInput",
         model: "keras.Model",
         run_dir: RunDir,
-        terminal: Terminal,
         requests: StopRequests,
     ):
         from cnntrain.data.pipeline import Batches
@@ -108,11 +104,11 @@ class Job:
         self.network_input = network_input
         self.model = model
         self.run_dir = run_dir
-        self.terminal = terminal
+        self.terminal = Terminal(run_dir.log)
         self.requests = requests
         self.progress = Progress()
         self.keeper = StateKeeper(model, run_dir, experiment.checkpoint)
-        self.under_way: PhaseTraining | None = None
+        self.course = Course(self)
         batches = functools.partial(
             Batches,
             network_input=network_input,
@@ -133,6 +129,30 @@ class Job:
             name: phase.length(self.steps_per_epoch, limit=experiment.limits.epochs_per_phase)
             for name, phase in experiment.schedule.phases.items()
         }
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with this run."""
+        return f"cnntrain resume {shlex.quote(str(self.run_dir))}"
+
+    def begin(self, command: str, resumed: Resumed | None, job_number: int | None) -> None:
+        """Writes down what runs, says it, and puts back what was saved of a run that goes on."""
+        record = {**self.record(command), **({} if job_number is None else {"job": job_number})}
+        self.run_dir.write_config(to_mapping(self.experiment))
+        self.run_dir.write_json(self.run_dir.record, resumed.record(record) if resumed else record)
+        self.terminal.header(self.facts())
+        self.report_ignored()
+        if resumed:
+            self.course.go_on(resumed)
+
+    @contextlib.contextmanager
+    def stop_said(self) -> Iterator[None]:
+        """Where a signal stops the run inside the block, says what goes on with it."""
+        try:
+            yield
+        except Stopped:
+            self.terminal.line(f"stopped after {self.progress.place()}; to go on: {self.resume_command}")
+            raise
 
     def training_examples(self) -> Examples:
         """The training split, from the cache of decoded images where that is asked for."""
@@ -192,83 +212,6 @@ class Job:
             path, reason = files[0]
             more = f"; {len(files) - 1:,} more in {self.run_dir.quarantine}" if len(files) > 1 else ""
             self.terminal.warning(f"{len(files):,} files left out: {printable(path)}: {reason}{more}")
-
-    def go_on(self, resumed: "Resumed") -> None:
-        """Puts back the state of a checkpoint, and what belongs to it."""
-        self.run_dir.metrics.unlink(missing_ok=True)  # of a run that is extended
-        for text in resumed.warnings:
-            self.terminal.warning(text)
-        if resumed.found is None:
-            self.terminal.line("no checkpoint had been written: the run begins anew")
-            return
-        self.progress = self.keeper.put_back(resumed.found)
-        if self.progress.history:
-            self.run_dir.write_history(self.progress.history)
-        self.terminal.line(f"going on after {self.progress.place()}")
-
-    def train_until_stopped(self) -> None:
-        """Trains; when a signal asks for it, saves where the run stands and raises Stopped."""
-        try:
-            with self.requests.deferred():
-                self.train()
-                self.keeper.checkpoints.wait()
-        except Stopped:
-            if self.under_way is not None:
-                self.keeper.save(self.progress, self.under_way.loop)
-            self.keeper.checkpoints.wait()
-            self.terminal.line(f"stopped after {self.progress.place()}; to go on: {resume_command(self.run_dir)}")
-            raise
-        finally:
-            self.keeper.checkpoints.close()
-            if self.progress.history:
-                with contextlib.suppress(OSError):  # a full disk has been said already
-                    plots.draw_curves(self.progress.history, self.run_dir.curves)
-
-    def train(self) -> None:
-        """All phases that are left; where a number is not finite, from the last checkpoint on, if asked to."""
-        if self.experiment.on_nan == "rollback" and not self.progress.phase:
-            self.keeper.save(self.progress, None)
-        while True:
-            try:
-                return self.train_phases()
-            except NotFinite as error:
-                self.roll_back(error)
-
-    def train_phases(self) -> None:
-        """One phase after another, from where the run stands."""
-        from cnntrain.phase_training import PhaseTraining
-
-        names = list(self.experiment.schedule.phases)
-        past = names.index(self.progress.phase) if self.progress.phase else 0
-        for name in names[past:]:
-            phase = self.experiment.schedule.phases[name]
-            if name != self.progress.phase:
-                self.keeper.forget_phase()
-                self.progress.begin(name)
-            if not self.progress.at_end_of(phase, self.epochs[name]):
-                self.under_way = PhaseTraining(self, name, phase)
-                self.under_way.run()
-                self.under_way = None
-
-    def roll_back(self, error: NotFinite) -> None:
-        """Puts back the last checkpoint, for a lower learning rate; raises the error where that is not asked for."""
-        experiment, rollbacks = self.experiment, self.progress.rollbacks + 1
-        self.under_way = None
-        self.keeper.checkpoints.wait()
-        if experiment.on_nan != "rollback" or rollbacks > experiment.rollback.times:
-            raise error
-        found, complaints = newest(self.run_dir.checkpoints)
-        if found is None:
-            raise error
-        for text in [str(error).splitlines()[0], *complaints]:
-            self.terminal.warning(text)
-        self.progress = self.keeper.put_back(found)
-        self.progress.rollbacks = rollbacks
-        factor = experiment.rollback.learning_rate_factor**rollbacks
-        self.terminal.line(
-            f"rollback {rollbacks} of {experiment.rollback.times}: going on after {self.progress.place()}"
-            f" with {factor:g} of the learning rate"
-        )
 
     def test(self) -> None:
         """Measures the best epoch's weights on the test images, once."""

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -15,17 +16,20 @@ ASKED = re.compile(r"shape ?\[[\d,]*\]( and type \w+)?")
 
 
 @contextlib.contextmanager
-def named(experiment: Experiment, *, going_on: str) -> Iterator[None]:
-    """Where memory or disk runs out inside the block, raises a TrainingError that says what helps."""
+def named(experiment: Experiment, *, going_on: str, folder: Path | None = None) -> Iterator[None]:
+    """Where memory or disk runs out inside the block, raises a TrainingError that says what helps.
+
+    So for all that can't be written in `folder`, for whatever reason.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno not in NO_SPACE and not lies_in(folder, error.filename):
             raise
-        where = error.filename or "the disk"
+        where = error.filename or folder or "the disk"
         raise TrainingError(
-            f"{where}: can't be written: {error.strerror}; what was there is whole.\n"
-            f"Free space, and go on with {going_on}"
+            f"{where}: can't be written: {error.strerror or error}; what was there is whole.\n"
+            f"When that is mended, go on with {going_on}"
         ) from error
     except MemoryError as error:
         raise TrainingError(out_of_memory(experiment, str(error))) from error
@@ -33,6 +37,11 @@ def named(experiment: Experiment, *, going_on: str) -> Iterator[None]:
         if not isinstance(error, tf.errors.ResourceExhaustedError) and not ALLOCATION.search(error.message):
             raise
         raise TrainingError(out_of_memory(experiment, error.message)) from error
+
+
+def lies_in(folder: Path | None, name: object) -> bool:
+    """Whether a file, by its name, lies in a folder."""
+    return folder is not None and isinstance(name, str | Path) and Path(name).is_relative_to(folder)
 
 
 def out_of_memory(experiment: Experiment, message: str) -> str:

@@ -110,15 +110,6 @@ def test_a_run_that_another_process_trains_in_is_not_resumed_and_a_dead_ones_is(
     assert sorted(path.name for path in held.path.iterdir()) == ["config.yaml", "run.lock"]
 
 
-def test_best_networks_that_no_checkpoint_needs_are_removed(tmp_path):
-    run_dir = RunDir.create(tmp_path / "run", exact=True)
-    run_dir.checkpoints.mkdir()
-    for epoch in (1, 3, 8):
-        run_dir.best_model(epoch).touch()
-    run_dir.keep_best_models({3, 8})
-    assert sorted(path.name for path in run_dir.checkpoints.iterdir()) == ["best-000003.keras", "best-000008.keras"]
-
-
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"input": 3}'])
 def test_a_record_that_is_not_ours_is_named(tmp_path, content):
     run_dir = RunDir.create(tmp_path / "run", exact=True)
