@@ -20,7 +20,7 @@ from cnntrain.signals import StopRequests
 from cnntrain.state_keeping import progress_of
 
 # settings that change no result, or only where data are found: those are compared by themselves
-HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "feature_cache.where", "feature_cache.limit_mb")
+HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback")
 PLACES = ("data.path", "data.root", "data.memory_limit_mb")
 LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
 DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
@@ -164,5 +164,7 @@ def changed_length(before: Experiment, now: Experiment, name: str, *, steps: int
         return [f"{text}: the phase is over"]
     if phase.learning_rate_schedule in DEPENDS_ON_LENGTH:
         return [f"{text}: with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"]
+    if phase.trainable != "all" and min(was, length) <= (phase.cache_views or 1):
+        return [f"{text}: so short a phase does not keep what frozen layers give, and a longer one does"]
     return [f"{text}: it has had {done} already"] if length < done else []
 
