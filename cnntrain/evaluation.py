@@ -1,8 +1,6 @@
 """Measuring a trained network on examples as they are: after training, and by `cnntrain evaluate`."""
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from cnntrain import backend
 from cnntrain.config import Experiment, parse
 from cnntrain.data import Examples
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.keras_file import UNLOADABLE, load_network
 from cnntrain.measures import measure
 from cnntrain.run_dir import RunDir
 from cnntrain.terminal import Terminal
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from cnntrain.data.pipeline import NetworkInput
-
-
-# what Keras raises for files that are cut, changed, or name code that safe mode refuses
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -51,18 +46,18 @@ def load_run(path: Path) -> TrainedRun:
     if not run_dir.model.is_file():
         raise DataError(f"{run_dir.model}: is missing; the run ended before its first epoch did")
     backend.load()
-    import keras
-
-    import cnntrain.models.layers  # noqa: F401 - registers the layers that saved networks name
     from cnntrain.data.pipeline import NetworkInput
 
     try:
-        model = keras.models.load_model(run_dir.model, compile=False, safe_mode=True)
+        network_input = NetworkInput(**{**record["input"], "image_size": tuple(record["input"]["image_size"])})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{run_dir.record}: input: is not what cnntrain writes: {error}") from error
+    try:
+        model = load_network(run_dir.model)
     except UNLOADABLE as error:
         raise DataError(f"{run_dir.model}: can't be loaded: {error}") from error
-    expected = {**record["input"], "image_size": tuple(record["input"]["image_size"])}
     return TrainedRun(
-        experiment, model, NetworkInput(**expected), tuple(record["class_names"]), record["data_fingerprint"]
+        experiment, model, network_input, tuple(record["class_names"]), record["data_fingerprint"]
     )
 
 

@@ -4,7 +4,6 @@ import functools
 import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cnntrain import backend
 from cnntrain.errors import DataError
+from cnntrain.keras_file import UNLOADABLE, check_network, check_weights
 from cnntrain.models.base import Architecture, Preprocess
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ Backbone = Literal[
     "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2",
     "VGG16", "VGG19", "Xception",
 ]  # fmt: skip
-
-# what Keras raises for files that are cut, changed, of another network, or name code that safe mode refuses
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +167,8 @@ def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Keras only warns where a file has nothing for a layer
+            check = check_network if path.suffix == ".keras" else check_weights
+            check(existing(path))
             base.load_weights(existing(path))
     except (*UNLOADABLE, UserWarning) as error:
         raise DataError(
