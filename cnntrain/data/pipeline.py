@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,31 +13,16 @@ import tensorflow as tf
 from cnntrain.data.augment import augment, mix_batch, random_box
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
+from cnntrain.data.colour import luma
 from cnntrain.data.decode import Part
 from cnntrain.data.geometry import are_mirrored, flip_one
 from cnntrain.data.images import ArrayImages
+from cnntrain.data.network_input import NetworkInput
 from cnntrain.data.operations import random_places, resize
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.randomness import image_keys
 
 BATCHES_AHEAD = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkInput:
-    """What a network expects of an image: saved beside its weights, and used by all that feeds it."""
-
-    image_size: tuple[int, int]
-    channels: int
-    resize: str
-    antialias: bool
-    preprocess: str
-    crop_box: tuple[float, float, float, float] | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        return (*self.image_size, self.channels)
 
 
 class Batches:
@@ -260,4 +245,4 @@ def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
         return images
     if channels == 3:
         return tf.image.grayscale_to_rgb(images)
-    return tf.cast(tf.image.rgb_to_grayscale(images), images.dtype)
+    return luma(tf.cast(images, tf.float32))

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnntrain.data.base import Names, Source, Table
 from cnntrain.data.splits import SLICE
+from cnntrain.download import FAILURES, open_address
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import cache_folder, whole_file, write_whole
 from cnntrain.settings import Positive, unknown
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from cnntrain.data.images import Images
 
 READ_AT_ONCE = 512
-PROBE_SECONDS = 4
 MEBIBYTE = 2**20
 
 
@@ -135,18 +135,15 @@ def remedy(builder: Any) -> str:
 
 def unreachable_host(builder: Any) -> str | None:
     """The host of the set's files if it does not answer within seconds, through the proxy where one is set."""
-    import urllib.error
-    import urllib.request
+    from urllib.error import HTTPError
 
     urls = [url for url in builder.url_infos if urlsplit(url).scheme in ("http", "https")]
     address = urlsplit(urls[0] if urls else "https://storage.googleapis.com")
-    root = f"{address.scheme}://{address.netloc}/"
     try:
-        request = urllib.request.Request(root, method="HEAD")  # noqa: S310 - http and https only, see above
-        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError:
+        open_address(f"{address.scheme}://{address.netloc}/", method="HEAD").close()
+    except HTTPError:
         return None
-    except OSError:
+    except FAILURES:
         return address.netloc
     return None
 
