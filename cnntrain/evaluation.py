@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from cnntrain import backend
 from cnntrain.config import Experiment, parse
 from cnntrain.data import Examples
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.measures import measure
+from cnntrain.measures import measure, measure_boxes
 from cnntrain.run_dir import RunDir
 from cnntrain.terminal import Terminal
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from cnntrain.data.pipeline import NetworkInput
+    from cnntrain.localization import BoxHead
 
 
 # what Keras raises for files that are cut, changed, or name code that safe mode refuses
@@ -66,37 +67,55 @@ def load_run(path: Path) -> TrainedRun:
     )
 
 
-def predict_batches(model: "keras.Model", batches: "tf.data.Dataset") -> Iterator[np.ndarray]:
-    """Probabilities (batch, classes) of one batch after another."""
+def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":
+    """The function that gives a batch's class probabilities (batch, classes) and, with a head for them, boxes
+    (batch, 4), in fractions of the images as the network sees them."""
     import tensorflow as tf
 
     from cnntrain.loop import named
 
     @tf.function(reduce_retracing=True)
-    def probabilities(images: tf.Tensor) -> tf.Tensor:
-        return named(model(images, training=False))["class"]
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = named(model(images, training=False))
+        boxes = {"box": box_head.answer(outputs["box"])} if box_head else {}
+        return {"class": outputs["class"], **boxes}
 
-    for images, *_ in batches:
-        yield probabilities(images).numpy()
+    return answer
 
 
 def evaluate_split(
-    model: "keras.Model", examples: Examples, network_input: "NetworkInput", *, batch_size: int, limit: int | None
+    model: "keras.Model",
+    examples: Examples,
+    network_input: "NetworkInput",
+    *,
+    batch_size: int,
+    limit: int | None,
+    box_head: "BoxHead | None" = None,
 ) -> dict[str, Any]:
     """All measures of a split, or of its first `limit` batches."""
     from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
+    from cnntrain.localization import intersection_over_union
 
-    batches = Batches(examples, network_input, batch_size=batch_size).epoch()
+    batches = Batches(examples, network_input, batch_size=batch_size, localization=box_head is not None).epoch()
+    answer = answering(model, box_head)
     with unreadable_file_named(examples.table):
-        probabilities = np.concatenate(list(predict_batches(model, batches.take(limit or -1))))
+        answers = [(answer(images), *truth) for images, *truth in batches.take(limit or -1)]
+    probabilities = np.concatenate([answer["class"] for answer, *_ in answers])
     labels = examples.labels[: len(probabilities)]
-    return measure(probabilities, labels, examples.table.class_names)
+    results = measure(probabilities, labels, examples.table.class_names)
+    if box_head is not None:
+        ious = np.concatenate([intersection_over_union(answer["box"], true["box"]) for answer, true, _ in answers])
+        has_box = np.concatenate([weights["box"] for *_, weights in answers]) > 0
+        results |= measure_boxes(ious, probabilities.argmax(axis=1) == labels, has_box)
+    return results
 
 
 def evaluate(path: Path, *, split: str, as_json: bool) -> None:
     """Measures a run's best network on a split of its data, and prints the result."""
     trained = load_run(path)
+    from cnntrain.localization import box_head
+
     labelled = trained.experiment.data.load()
     terminal = Terminal()
     if labelled.class_names != trained.class_names:
@@ -111,7 +130,12 @@ def evaluate(path: Path, *, split: str, as_json: bool) -> None:
         asked = getattr(trained.experiment.data, split)
         raise DataError(f"{path}: its data have no {split} images (data.{split}={asked})")
     results = evaluate_split(
-        trained.model, examples, trained.network_input, batch_size=trained.experiment.batch_size, limit=None
+        trained.model,
+        examples,
+        trained.network_input,
+        batch_size=trained.experiment.batch_size,
+        limit=None,
+        box_head=box_head(trained.experiment),
     )
     if as_json:
         print(json.dumps({split: results}))

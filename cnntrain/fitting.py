@@ -9,7 +9,7 @@ import numpy as np
 
 from cnntrain.config import Experiment
 from cnntrain.data import LabelledImages, Source
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 from cnntrain.settings import unknown
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
 
     height, width, channels = labelled.image_shape
     architecture = experiment.model
+    if architecture.localization and not labelled.has_boxes:
+        raise DataError(
+            f"model.localization: no box comes with {experiment.data.title()}; give data with boxes, such as"
+            " data=annotations, data=csv with data.box_columns, or data=digits_on_canvas"
+        )
     image_size = architecture.image_size
     if image_size is None and height and width:
         with contextlib.suppress(ValueError):

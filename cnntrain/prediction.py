@@ -15,7 +15,7 @@ from cnntrain.data.base import Table as ImageTable
 from cnntrain.data.file_source import FileSource, as_images, printable, reasons
 from cnntrain.data.folder import files_below
 from cnntrain.errors import DataError
-from cnntrain.evaluation import TrainedRun, load_run, predict_batches
+from cnntrain.evaluation import TrainedRun, answering, load_run
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def classify(trained: TrainedRun, files: "Sequence[Checked]") -> np.ndarray:
         parts={},
     )
     batches = Batches(Examples(table, np.arange(count)), trained.network_input, batch_size=BATCH_SIZE).epoch()
+    answer = answering(trained.model, None)
     with unreadable_file_named(table):
-        return np.concatenate(list(predict_batches(trained.model, batches)))
+        return np.concatenate([answer(images)["class"] for images, *_ in batches])
 
 
 def show(

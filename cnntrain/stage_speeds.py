@@ -41,6 +41,7 @@ def bench(experiment: Experiment) -> None:
         shuffle=True,
         augmentation=experiment.augmentation,
         decoding=experiment.data.decoding,
+        localization=experiment.model.localization,
         parallel_calls=experiment.parallel_calls,
     )
     rates = stage_rates(batches)
@@ -66,10 +67,11 @@ def training_rate(experiment: Experiment, model: object, batch: tuple) -> float:
     """Images a second of training steps on one batch that is there already."""
     import tensorflow as tf
 
+    from cnntrain.localization import box_head
     from cnntrain.loop import Objective, TrainingLoop
 
     optimizer = experiment.optimizer.build(experiment.optimizer.learning_rate)
-    loop = TrainingLoop(model, optimizer, Objective(experiment.model.loss_weights))
+    loop = TrainingLoop(model, optimizer, Objective(experiment.output_weights, box_head=box_head(experiment)))
     step = tf.function(loop.step)
     step(*batch)
     taken = [seconds(lambda: step(*batch)) for _ in range(ROUNDS)]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
-    """Trains what the experiment describes in a new run folder; the validation accuracy of its best epoch.
+    """Trains what the experiment describes in a new run folder; what its best epoch reached: see Progress.
 
     Raises CnntrainError; KeyboardInterrupt when it is stopped, with everything reached saved.
     """
@@ -90,6 +90,7 @@ class Job:
         terminal: Terminal,
     ):
         from cnntrain.data.pipeline import Batches
+        from cnntrain.localization import box_head
         from cnntrain.loop import EvaluationLoop
 
         self.experiment = experiment
@@ -99,12 +100,14 @@ class Job:
         self.run_dir = run_dir
         self.terminal = terminal
         self.progress = Progress()
-        self.evaluation = EvaluationLoop(model)
+        self.box_head = box_head(experiment)
+        self.evaluation = EvaluationLoop(model, self.box_head)
         batches = functools.partial(
             Batches,
             network_input=network_input,
             batch_size=experiment.batch_size,
             parallel_calls=experiment.parallel_calls,
+            localization=experiment.model.localization,
         )
         self.training_batches = batches(
             self.training_examples(),
@@ -191,7 +194,10 @@ class Job:
             phase, experiment.optimizer, steps_per_epoch=self.steps_per_epoch, epochs=epochs
         )
         objective = Objective(
-            experiment.model.loss_weights, experiment.label_smoothing, l2=experiment.optimizer.l2
+            experiment.output_weights,
+            experiment.label_smoothing,
+            l2=experiment.optimizer.l2,
+            box_head=self.box_head,
         )
         optimizer = loss_scaled(experiment.optimizer.build(curve), experiment.precision)
         loop = TrainingLoop(self.model, optimizer, objective)
@@ -220,7 +226,8 @@ class Job:
         images = min(self.steps_per_epoch * experiment.batch_size, len(self.labelled.train))
         with self.terminal.epoch_bar(f"{phase} {number + 1}", self.steps_per_epoch) as bar:
             for done in loop.run_epoch(batches, self.steps_per_epoch):
-                loss, accuracy = loop.sums.loss, loop.sums.accuracy
+                measures = loop.sums.measures()
+                loss = measures["loss"]
                 if not np.isfinite(loss):
                     raise TrainingError(
                         f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done};"
@@ -230,27 +237,25 @@ class Job:
                     )
                 trained = min(done * experiment.batch_size, images)
                 rate = trained / (time.perf_counter() - start)
-                bar.update(done, loss=loss, accuracy=accuracy, images_per_second=rate)
+                bar.update(done, measures, images_per_second=rate)
         seconds = time.perf_counter() - start
         return {
             "phase": phase,
             "epoch": number + 1,
             "learning_rate": loop.learning_rate(),
-            "loss": loss,
-            "accuracy": accuracy,
-            "val_loss": "",
-            "val_accuracy": "",
+            **measures,
+            **{f"val_{name}": "" for name in measures},
             "seconds": round(seconds, 3),
             "images_per_second": round(images / seconds, 1),
         }
 
     def validate(self) -> dict[str, float]:
-        """Loss and accuracy on the validation images, if there are any."""
+        """Loss, accuracy and the like on the validation images, if there are any."""
         steps = self.steps(self.labelled.validation)
         if not steps:
             return {}
-        loss, accuracy = self.evaluation.run(self.validation_batches.epoch(), steps)
-        return {"val_loss": loss, "val_accuracy": accuracy}
+        measures = self.evaluation.run(self.validation_batches.epoch(), steps)
+        return {f"val_{name}": value for name, value in measures.items()}
 
     def test(self) -> None:
         """Measures the best epoch's weights on the test images, once."""
@@ -264,6 +269,7 @@ class Job:
             self.network_input,
             batch_size=self.experiment.batch_size,
             limit=self.experiment.limits.steps,
+            box_head=self.box_head,
         )
         self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)

@@ -103,6 +103,12 @@ class LabelledImages:
         return self.train.table.images.image_shape
 
     @property
+    def has_boxes(self) -> bool:
+        """Whether some training image has a box."""
+        boxes = self.train.table.boxes
+        return boxes is not None and bool(boxes[self.train.rows].any())
+
+    @property
     def quarantined(self) -> tuple[tuple[str, str], ...]:
         """Files that were left out: (path, reason) each."""
         return self.train.table.quarantined
