@@ -1,5 +1,6 @@
 """From labelled images on disk to batches: sources, splits, and the one tf.data chain."""
 
+from cnntrain.data.annotations import Annotations
 from cnntrain.data.base import Examples, LabelledImages, Source
 from cnntrain.data.csv_file import CsvFile
 from cnntrain.data.digits import Digits
@@ -14,6 +15,7 @@ SOURCES: dict[str, type[Source]] = {
     "tfds": Tfds,
     "folder": Folder,
     "csv": CsvFile,
+    "annotations": Annotations,
     "idx": Idx,
 }
 

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,10 +145,16 @@ def refuse_bad_lines(path: Path, root: Path, lines: Sequence[Line], names: Seque
 
 
 def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels: whole numbers by value, else by text; raises DataError where there is only one."""
-    names = sorted(set(labels))
+    """The distinct labels in order; raises DataError where there is only one."""
+    names = in_order(labels)
     if len(names) < 2:
-        raise DataError(f"data.label_column: expected at least two classes; found {names}")
+        raise DataError(f"data.label_column: expected at least two classes; found {list(names)}")
+    return names
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """The distinct labels: whole numbers by value, else by text."""
+    names = sorted(set(labels))
     if all(name.removeprefix("-").isdecimal() for name in names):
         names.sort(key=int)
     return tuple(names)

@@ -27,8 +27,8 @@ class DigitsOnCanvas(Source):
     """
 
     source: str = "digits_on_canvas"
-    canvas_size: Annotated[int, Between(24)] = 64
-    copies: Count = 4
+    canvas_size: Annotated[int, Between(24)] = 48
+    copies: Count = 8
     clutter: WholeNumber = 6
     canvas_seed: WholeNumber = 0
 
