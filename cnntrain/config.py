@@ -10,7 +10,7 @@ from cnntrain.data.augmentation import Augmentation
 from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimizers import OPTIMIZERS, Optimizer
-from cnntrain.phases import Schedule
+from cnntrain.phases import FeatureCache, Schedule
 from cnntrain.settings import Count, Fraction, NonNegative, WholeNumber, convert, fields_of, read, unknown
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -62,6 +62,7 @@ class Experiment:
     box_loss: BoxLoss = "mse"
     parallel_calls: Count | None = None
     limits: Limits = field(default_factory=Limits)
+    feature_cache: FeatureCache = field(default_factory=FeatureCache)
 
     @property
     def output_weights(self) -> dict[str, float]:
@@ -130,13 +131,20 @@ def read_choice(group: str, values: object) -> tuple[Any, list[str]]:
     """A group's dataclass, chosen by the key that names it."""
     key, classes = CHOICES[group]
     name = values.get(key) if isinstance(values, Mapping) else None
-    if name is None:
+    if not isinstance(values, Mapping) or name is None:
         return None, [f"{group}.{key}: is missing; expected one of {', '.join(classes)}"]
     if name not in classes:
         return None, [unknown(f"{group}.{key}: no such name {name!r}", str(name), classes)]
     chosen = classes[str(name)]
-    built, problems = read(chosen, values, group)
+    built, problems = read(chosen, leave_open(values) if group == "optimizer" else values, group)
     return built, [elsewhere(problem, group, str(name)) for problem in problems]
+
+
+def leave_open(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's values with null for those that only its phases give: no default may win over them."""
+    phases = values.get("phases")
+    given = phases.values() if isinstance(phases, Mapping) else ()
+    return {key: None for phase in given if isinstance(phase, Mapping) for key in phase} | dict(values)
 
 
 def elsewhere(problem: str, group: str, name: str) -> str:

@@ -1,19 +1,33 @@
 """What the data settle of an experiment: the size and channels of images, and the weights of classes."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from cnntrain import backend
 from cnntrain.config import Experiment
 from cnntrain.data import LabelledImages, Source
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.models import Architecture
 from cnntrain.settings import unknown
 
 if TYPE_CHECKING:
     from cnntrain.data.pipeline import NetworkInput
+
+Group = TypeVar("Group", Architecture, Source)
+
+
+def prepare(experiment: Experiment) -> tuple[Experiment, LabelledImages, "NetworkInput"]:
+    """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them."""
+    experiment.data.check()
+    experiment.model.check_files()
+    backend.load()
+    labelled = experiment.data.load()
+    backend.start_run(seed=experiment.seed, precision=experiment.precision)
+    experiment, network_input = fit_to_data(experiment, labelled)
+    return experiment, labelled, network_input
 
 
 def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
@@ -28,12 +42,9 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
             " data=annotations, data=csv with data.box_columns, or data=digits_on_canvas"
         )
     image_size = architecture.image_size
-    if image_size is None and height and width:
-        with contextlib.suppress(ValueError):
-            architecture.check_image_size((height, width))
-            image_size = (height, width)
-    image_size = image_size or architecture.default_image_size
-    architecture = dataclasses.replace(architecture, image_size=image_size)
+    if image_size is None:
+        image_size = architecture.fitting_size((height, width)) if height and width else architecture.default_image_size
+    architecture = with_absolute_paths(dataclasses.replace(architecture, image_size=image_size))
     network_input = NetworkInput(
         image_size=image_size,
         channels=architecture.channels(channels),
@@ -46,12 +57,12 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
     return experiment, network_input
 
 
-def with_absolute_paths(data: Source) -> Source:
-    """The source with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
-    values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+def with_absolute_paths(settings: Group) -> Group:
+    """The group with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     given = {name: value for name, value in values.items() if isinstance(value, Path)}
     paths: dict[str, Any] = {name: path.expanduser().absolute() for name, path in given.items()}
-    return dataclasses.replace(data, **paths)
+    return dataclasses.replace(settings, **paths)
 
 
 def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:

@@ -11,13 +11,12 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from cnntrain import backend
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.doctor import SPLITS, Diagnosis, examine
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import write_whole
-from cnntrain.fitting import fit_to_data
+from cnntrain.fitting import prepare
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ def inspect(experiment: Experiment, *, out: Path | None) -> int:
     """
     if out is not None and out.suffix.lower() not in (".png", ".html"):
         raise ConfigError(f"--out: expected a file that ends in .png or .html; received {out}")
-    experiment.data.check()
-    backend.load()
-    labelled = experiment.data.load()
-    experiment, network_input = fit_to_data(experiment, labelled)
+    experiment, labelled, network_input = prepare(experiment)
     terminal = Terminal()
     terminal.line(f"{experiment.data.title()}: {len(labelled.class_names)} classes", style="bold")
     terminal.table(class_table(labelled))

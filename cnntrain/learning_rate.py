@@ -1,5 +1,7 @@
 """The learning rate as a function of the step: Keras's curves, with a warm-up before them."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
@@ -58,3 +60,16 @@ class Curve(LearningRateSchedule):
         """The curve that `get_config` described."""
         after = config["after_warmup"] and keras.saving.deserialize_keras_object(config["after_warmup"])
         return cls(**{**config, "after_warmup": after})
+
+
+def with_factors(
+    kind: type[keras.optimizers.Optimizer], factors: Sequence[float]
+) -> type[keras.optimizers.Optimizer]:
+    """The kind of optimizer whose learning rate is multiplied for each variable by a factor of its own."""
+
+    class WithFactors(kind):
+        def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+            own = factors[self._get_variable_index(variable)]  # how Keras's optimizers find a variable's slots
+            super().update_step(gradient, variable, learning_rate * own)
+
+    return WithFactors

@@ -145,11 +145,19 @@ class TrainingLoop:
     """Training steps for a model and an optimizer; one is made for each phase.
 
     A step is a function of one batch, and `run_steps` repeats it: a tf.distribute strategy can run the step
-    on its replicas instead.
+    on its replicas instead. `frozen` are layers that are run on the images first, and never change.
     """
 
-    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, objective: Objective):
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        objective: Objective,
+        *,
+        frozen: keras.Model | None = None,
+    ):
         self.model = model
+        self.frozen = frozen
         self.optimizer = optimizer
         self.objective = objective
         self.sums = Sums(objective.box_head)
@@ -174,7 +182,10 @@ class TrainingLoop:
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
         """One update (or one of several batches of an accumulated one); its sums."""
-        with tf.GradientTape() as tape:
+        if self.frozen is not None:
+            images = self.frozen(images, training=False)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in self.variables])
             outputs = named(self.model(images, training=True))
             loss = self.objective(self.model, outputs, targets, weights)
             scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
@@ -232,11 +243,12 @@ class EvaluationLoop:
     """Loss, accuracy and the fit of boxes over batches, without a change to the model.
 
     The loss is the plain cross-entropy of the class output: no smoothing, class weights, boxes or penalties, so
-    that runs that differ in those can be compared.
+    that runs that differ in those can be compared. `frozen`: as in TrainingLoop.
     """
 
-    def __init__(self, model: keras.Model, box_head: BoxHead | None = None):
+    def __init__(self, model: keras.Model, *, frozen: keras.Model | None = None, box_head: BoxHead | None = None):
         self.model = model
+        self.frozen = frozen
         self.sums = Sums(box_head)
         self.pace = Pace()
 
@@ -253,6 +265,8 @@ class EvaluationLoop:
         sums = tf.zeros(self.sums.totals.shape)
         for _ in tf.range(steps):
             images, targets, weights = next(iterator)
+            if self.frozen is not None:
+                images = self.frozen(images, training=False)
             outputs = named(self.model(images, training=False))
             loss = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"])
             sums += self.sums.of_batch(loss, outputs, targets, weights)

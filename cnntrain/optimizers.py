@@ -1,9 +1,11 @@
 """Optimizers: one frozen dataclass each, whose fields are Keras's arguments under their full names."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cnntrain.settings import Count, Fraction, NonNegative, Positive
+from cnntrain.settings import Count, Fraction, NonNegative, Positive, convert, fields_of, unknown
 
 if TYPE_CHECKING:
     import keras
@@ -24,17 +26,20 @@ class Optimizer:
     `clip_norm`: the bound of all gradients' common norm. `clip_value`: that of each element.
     `gradient_accumulation_steps`: so many batches make one update. `ema_momentum`: the weights that are
     evaluated and saved are an exponential moving average of those that are trained.
+    `phases`: values of single phases by the phase's name, for what is null here; a value that is given here wins.
+    A phase without values of its own takes those of `all`.
     """
 
     name: str
-    learning_rate: Positive = 0.001
-    decay: NonNegative = 0.0
-    weight_decay: NonNegative = 0.0
-    l2: NonNegative = 0.0
+    learning_rate: Positive | None = 0.001
+    decay: NonNegative | None = 0.0
+    weight_decay: NonNegative | None = 0.0
+    l2: NonNegative | None = 0.0
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
     gradient_accumulation_steps: Count | None = None
     ema_momentum: Fraction | None = None
+    phases: Mapping[str, Mapping[str, bool | int | float | None]] = field(default_factory=dict)
 
     keras_name: ClassVar[str]
 
@@ -43,6 +48,29 @@ class Optimizer:
             raise ValueError("clip_norm and clip_value: expected one of them; received both")
         if self.gradient_accumulation_steps == 1:
             raise ValueError("gradient_accumulation_steps: expected at least 2, or null; received 1")
+        for phase in self.phases:
+            self.for_phase(phase)
+
+    def for_phase(self, phase: str) -> Self:
+        """The optimizer of one phase, with no value left open: given here, or by the phase, or the default.
+
+        Raises ValueError where the phase's values are none of this optimizer's.
+        """
+        cls: type = type(self)
+        annotations = {name: kind for name, kind in fields_of(cls).items() if name not in ("name", "phases")}
+        own = self.phases.get(phase, self.phases.get("all", {}))
+        problems = [
+            unknown(f"phases.{phase}.{key}: no such key", key, annotations) for key in own if key not in annotations
+        ]
+        values: dict[str, Any] = {}
+        for item in dataclasses.fields(self):
+            if item.name in annotations and getattr(self, item.name) is None:
+                value = item.default if own.get(item.name) is None else own[item.name]
+                values[item.name], found = convert(annotations[item.name], value, f"phases.{phase}.{item.name}")
+                problems += found
+        if problems:
+            raise ValueError("\n".join(problems))
+        return dataclasses.replace(self, phases={}, **values)
 
     @property
     def batches_per_update(self) -> int:
@@ -53,11 +81,25 @@ class Optimizer:
         """The arguments that only this optimizer has."""
         return {}
 
-    def build(self, learning_rate: "keras.optimizers.schedules.LearningRateSchedule") -> "keras.optimizers.Optimizer":
-        """Keras's optimizer, with the learning rate as a function of the step."""
+    def build(
+        self,
+        learning_rate: "keras.optimizers.schedules.LearningRateSchedule | float",
+        *,
+        factors: Sequence[float] | None = None,
+    ) -> "keras.optimizers.Optimizer":
+        """Keras's optimizer, with the learning rate as a function of the step.
+
+        `factors`: each variable's own, in the order in which the optimizer is built on them (weight_decay goes on
+        at the common rate).
+        """
         import keras
 
-        optimizer = getattr(keras.optimizers, self.keras_name)(
+        kind = getattr(keras.optimizers, self.keras_name)
+        if factors is not None:
+            from cnntrain.learning_rate import with_factors
+
+            kind = with_factors(kind, factors)
+        optimizer = kind(
             learning_rate=learning_rate,
             weight_decay=self.weight_decay or None,
             global_clipnorm=self.clip_norm,
@@ -77,9 +119,9 @@ class Sgd(Optimizer):
     """Stochastic gradient descent, with momentum, and Nesterov's form of it."""
 
     name: str = "sgd"
-    learning_rate: Positive = 0.01
-    momentum: Fraction = 0.0
-    nesterov: bool = False
+    learning_rate: Positive | None = 0.01
+    momentum: Fraction | None = 0.0
+    nesterov: bool | None = False
 
     keras_name = "SGD"
 
@@ -93,10 +135,10 @@ class Adam(Optimizer):
     """Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015; `amsgrad` by Reddi et al., 2018."""
 
     name: str = "adam"
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: Positive = 1e-7
-    amsgrad: bool = False
+    beta_1: Fraction | None = 0.9
+    beta_2: Fraction | None = 0.999
+    epsilon: Positive | None = 1e-7
+    amsgrad: bool | None = False
 
     keras_name = "Adam"
 
@@ -110,7 +152,7 @@ class AdamW(Adam):
     """Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019: Adam whose weight decay is on."""
 
     name: str = "adamw"
-    weight_decay: NonNegative = 0.004
+    weight_decay: NonNegative | None = 0.004
 
     keras_name = "AdamW"
 
@@ -120,9 +162,9 @@ class Nadam(Optimizer):
     """Dozat, "Incorporating Nesterov Momentum into Adam", 2016."""
 
     name: str = "nadam"
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: Positive = 1e-7
+    beta_1: Fraction | None = 0.9
+    beta_2: Fraction | None = 0.999
+    epsilon: Positive | None = 1e-7
 
     keras_name = "Nadam"
 
@@ -154,10 +196,10 @@ class RMSprop(Optimizer):
     """Hinton, "Neural Networks for Machine Learning", lecture 6e, 2012."""
 
     name: str = "rmsprop"
-    rho: Fraction = 0.9
-    momentum: Fraction = 0.0
-    epsilon: Positive = 1e-7
-    centered: bool = False
+    rho: Fraction | None = 0.9
+    momentum: Fraction | None = 0.0
+    epsilon: Positive | None = 1e-7
+    centered: bool | None = False
 
     keras_name = "RMSprop"
 
@@ -171,8 +213,8 @@ class Adagrad(Optimizer):
     """Duchi et al., "Adaptive Subgradient Methods", 2011."""
 
     name: str = "adagrad"
-    initial_accumulator_value: NonNegative = 0.1
-    epsilon: Positive = 1e-7
+    initial_accumulator_value: NonNegative | None = 0.1
+    epsilon: Positive | None = 1e-7
 
     keras_name = "Adagrad"
 
@@ -186,9 +228,9 @@ class Lion(Optimizer):
     """Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023."""
 
     name: str = "lion"
-    learning_rate: Positive = 0.0001
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.99
+    learning_rate: Positive | None = 0.0001
+    beta_1: Fraction | None = 0.9
+    beta_2: Fraction | None = 0.99
 
     keras_name = "Lion"
 

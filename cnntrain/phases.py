@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from cnntrain.settings import Count, Fraction, NonNegative, Positive, WholeNumber
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnntrain.optimizers import Optimizer
 
 LearningRateCurve = Literal["constant", "inverse_time", "step", "exponential", "cosine", "one_cycle"]
+LAST_STAGES = r"last_(?:(\d+)_)?stages?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,15 @@ class Phase:
     `warmup_epochs`: before that, a straight rise from near 0 over so many epochs (not with one_cycle).
     `early_stopping_patience`: the phase ends after so many epochs in which validation accuracy did not
     improve (by more than `early_stopping_min_delta`); null: never.
+
+    `trainable`: what learns; the rest stands still. `all`; `head`, the layers above the features; `last_stage`,
+    `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the papers' tables);
+    patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the names.
+    `batchnorm`: whether BatchNormalization in what learns goes on adapting, or stays `frozen`: its statistics
+    and its own weights; that of frozen layers always stands still.
+    `layer_decay`: each stage below the head learns at so much of the rate of the one above it; 1: all alike.
+    `cache_views`: the frozen part sees so many augmented views of each training image, once each, instead of a
+    new one every epoch; null: a new one every epoch (without augmentation there is only one).
     """
 
     epochs: Count | None = None
@@ -44,15 +54,41 @@ class Phase:
     final_fraction: Fraction = 0.0
     early_stopping_patience: Count | None = None
     early_stopping_min_delta: NonNegative = 0.0
+    trainable: str | tuple[str, ...] = "all"
+    batchnorm: Literal["train", "frozen"] = "train"
+    layer_decay: Fraction = 1.0
+    cache_views: Count | None = None
 
     def __post_init__(self) -> None:
         if self.learning_rate_schedule == "one_cycle" and self.warmup_epochs:
             raise ValueError("warmup_epochs: one_cycle has a rise of its own; expected 0")
+        if not self.trainable:
+            raise ValueError("trainable: expected all, head, or names of layers; received an empty list")
+        if self.layer_decay == 0:
+            raise ValueError("layer_decay: expected more than 0; to freeze layers, leave them out of trainable")
+        if self.cache_views and self.trainable in ("all", ("all",)):
+            raise ValueError("cache_views: keeps what frozen layers give; trainable=all freezes none; set it to null")
 
     def length(self, steps_per_epoch: int, *, limit: int | None) -> int:
         """The number of epochs, at most `limit`."""
         epochs = self.epochs or max(self.minimum_epochs, math.ceil(self.minimum_steps / steps_per_epoch))
         return min(epochs, limit) if limit else epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureCache:
+    """Where the output of frozen layers is kept, so that it is computed once for each image.
+
+    `where`: memory; disk, below $CNNTRAIN_CACHE, where later runs with the same weights, images and settings find
+    it again; or off. `dtype`: what it is kept in. `limit_mb`: the bound of what is kept, in MiB; what would take
+    more is computed in every epoch.
+    `precision`: that of the frozen layers; null: the run's own.
+    """
+
+    where: Literal["memory", "disk", "off"] = "memory"
+    dtype: Literal["float32", "float16"] = "float32"
+    limit_mb: Count = 4096
+    precision: Literal["float32", "mixed_bfloat16"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +105,15 @@ class Schedule:
 def learning_rate_curve(
     phase: Phase, optimizer: "Optimizer", *, steps_per_epoch: int, epochs: int
 ) -> "LearningRateSchedule":
-    """The learning rate of a phase as Keras wants it: a function of the optimizer's count of batches."""
+    """The learning rate of a phase as Keras wants it: a function of the optimizer's count of batches.
+
+    `optimizer` is the phase's own, in which no value is open (see Optimizer.for_phase).
+    """
     from keras.optimizers import schedules
 
     from cnntrain.learning_rate import Curve
 
-    peak = optimizer.learning_rate
+    peak = cast(float, optimizer.learning_rate)
     warmup_steps = round(phase.warmup_epochs * steps_per_epoch)
     total_steps = max(1, steps_per_epoch * epochs - warmup_steps)
     decay_steps = phase.decay_epochs * steps_per_epoch
@@ -97,6 +136,6 @@ def learning_rate_curve(
         peak,
         after_warmup=curves[phase.learning_rate_schedule](),
         warmup_steps=warmup_steps,
-        decay=optimizer.decay,
+        decay=optimizer.decay or 0.0,
         batches_per_update=optimizer.batches_per_update,
     )

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -105,7 +106,8 @@ def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None
         return cls(**converted), []
     except ValueError as error:
         lines = str(error).splitlines()
-        return None, [join(key, line) if line.partition(":")[0] in annotations else f"{key}: {line}" for line in lines]
+        own = [re.split("[:.]", line)[0] in annotations for line in lines]  # the line begins with a key of the class
+        return None, [join(key, line) if mine else f"{key}: {line}" for mine, line in zip(own, lines, strict=True)]
 
 
 def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from cnntrain import backend
 from cnntrain.config import Experiment
 from cnntrain.data import Examples
-from cnntrain.fitting import fit_to_data
+from cnntrain.fitting import prepare
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ STEP_SECONDS = 2.0
 
 def bench(experiment: Experiment) -> None:
     """Times the stages of the configuration's input, and training steps of its network, and prints a table."""
-    experiment.data.check()
-    backend.load()
-    labelled = experiment.data.load()
-    backend.start_run(seed=experiment.seed, precision=experiment.precision)
-    experiment, network_input = fit_to_data(experiment, labelled)
+    experiment, labelled, network_input = prepare(experiment)
     from cnntrain.data.pipeline import Batches
 
     batches = Batches(
@@ -70,8 +66,9 @@ def training_rate(experiment: Experiment, model: object, batch: tuple) -> float:
     from cnntrain.localization import box_head
     from cnntrain.loop import Objective, TrainingLoop
 
-    optimizer = experiment.optimizer.build(experiment.optimizer.learning_rate)
-    loop = TrainingLoop(model, optimizer, Objective(experiment.output_weights, box_head=box_head(experiment)))
+    optimizer = experiment.optimizer.for_phase("all")
+    objective = Objective(experiment.output_weights, box_head=box_head(experiment))
+    loop = TrainingLoop(model, optimizer.build(optimizer.learning_rate), objective)
     step = tf.function(loop.step)
     step(*batch)
     taken = [seconds(lambda: step(*batch)) for _ in range(ROUNDS)]

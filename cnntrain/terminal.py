@@ -1,7 +1,7 @@
 """What a person sees of a run: a header, a live bar, a line an epoch, and a closing table."""
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,22 @@ class Terminal:
         )
         with progress:
             yield EpochBar(progress, label, steps)
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar over so many images, which leaves nothing behind; gives the function that moves it."""
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        with progress:
+            task = progress.add_task(escape(label), total=total)
+            yield lambda count: progress.advance(task, count)
 
     def epoch(self, row: Mapping[str, Any], *, epochs: int, best: bool) -> None:
         """The line of a finished epoch."""

@@ -8,17 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnntrain import backend, plots
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
-from cnntrain.errors import TrainingError
 from cnntrain.evaluation import evaluate_split
-from cnntrain.files import whole_file
-from cnntrain.fitting import class_weights, fit_to_data
-from cnntrain.phases import Phase, learning_rate_curve
+from cnntrain.fitting import class_weights, prepare
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
 from cnntrain.run_dir import RunDir
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     import keras
 
     from cnntrain.data.pipeline import NetworkInput
-    from cnntrain.loop import TrainingLoop
 
 
 def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
@@ -38,14 +32,12 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
     Raises CnntrainError; KeyboardInterrupt when it is stopped, with everything reached saved.
     """
     started = time.perf_counter()
-    experiment.data.check()
-    backend.load()
+    experiment, labelled, network_input = prepare(experiment)
     from cnntrain.data.images import unreadable_file_named
+    from cnntrain.freezing import check_phases
 
-    labelled = experiment.data.load()
-    backend.start_run(seed=experiment.seed, precision=experiment.precision)
-    experiment, network_input = fit_to_data(experiment, labelled)
     model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    check_phases(model, experiment.schedule.phases, head=experiment.model.head)
     with contextlib.closing(RunDir.create(path, exact=exact)) as run_dir:
         terminal = Terminal(run_dir.log)
         job = Job(experiment, labelled, network_input, model, run_dir, terminal)
@@ -91,7 +83,6 @@ class Job:
     ):
         from cnntrain.data.pipeline import Batches
         from cnntrain.localization import box_head
-        from cnntrain.loop import EvaluationLoop
 
         self.experiment = experiment
         self.labelled = labelled
@@ -101,7 +92,6 @@ class Job:
         self.terminal = terminal
         self.progress = Progress()
         self.box_head = box_head(experiment)
-        self.evaluation = EvaluationLoop(model, self.box_head)
         batches = functools.partial(
             Batches,
             network_input=network_input,
@@ -147,7 +137,7 @@ class Job:
         fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
         epochs = " + ".join(f"{name} {count}" for name, count in self.epochs.items())
         return {
-            "model": f"{experiment.model.title}, {self.model.count_params():,} parameters, {size} input",
+            "model": f"{experiment.model.description}, {self.model.count_params():,} parameters, {size} input",
             "data": f"{experiment.data.title()}{fold}: " + ", ".join(f"{count:,} {name}" for count, name in splits),
             "classes": f"{len(labelled.class_names)}: {names}",
             "training": f"{epochs} epochs of {self.steps_per_epoch:,} steps, batch {experiment.batch_size},"
@@ -182,80 +172,14 @@ class Job:
 
     def train(self) -> None:
         """All phases, one after another."""
-        for name, phase in self.experiment.schedule.phases.items():
-            self.train_phase(name, phase)
+        from cnntrain.phase_training import PhaseTraining
 
-    def train_phase(self, name: str, phase: Phase) -> None:
-        """One phase: its own optimizer and learning-rate curve; history and the best epoch go on."""
-        from cnntrain.loop import Objective, TrainingLoop, averaged_weights, loss_scaled
-
-        experiment, epochs = self.experiment, self.epochs[name]
-        curve = learning_rate_curve(
-            phase, experiment.optimizer, steps_per_epoch=self.steps_per_epoch, epochs=epochs
-        )
-        objective = Objective(
-            experiment.output_weights,
-            experiment.label_smoothing,
-            l2=experiment.optimizer.l2,
-            box_head=self.box_head,
-        )
-        optimizer = loss_scaled(experiment.optimizer.build(curve), experiment.precision)
-        loop = TrainingLoop(self.model, optimizer, objective)
-        total = len(self.progress.history) + epochs
-        self.progress.epochs_since_best = 0
-        for _ in range(epochs):
-            row = self.train_epoch(loop, name)
-            with averaged_weights(self.model, loop.optimizer):
-                row |= self.validate()
-                best = self.progress.add(row, min_delta=phase.early_stopping_min_delta)
-                if best:
-                    with whole_file(self.run_dir.model) as temporary:
-                        self.model.save(temporary)
-            self.run_dir.write_history(self.progress.history)
-            self.terminal.epoch(row, epochs=total, best=best)
-            if phase.early_stopping_patience and self.progress.epochs_since_best >= phase.early_stopping_patience:
-                patience = phase.early_stopping_patience
-                self.terminal.line(f"{name}: no gain in {patience} epochs; best was {self.progress.best_epoch}")
-                break
-
-    def train_epoch(self, loop: "TrainingLoop", phase: str) -> dict[str, Any]:
-        """One epoch's training; its row of the history without validation."""
-        experiment, number = self.experiment, len(self.progress.history)
-        start = time.perf_counter()
-        batches = self.training_batches.epoch(number)
-        images = min(self.steps_per_epoch * experiment.batch_size, len(self.labelled.train))
-        with self.terminal.epoch_bar(f"{phase} {number + 1}", self.steps_per_epoch) as bar:
-            for done in loop.run_epoch(batches, self.steps_per_epoch):
-                measures = loop.sums.measures()
-                loss = measures["loss"]
-                if not np.isfinite(loss):
-                    raise TrainingError(
-                        f"epoch {number + 1} of phase {phase}: the loss is {loss} by step {done};"
-                        f" {self.progress.reached()} is kept.\n"
-                        f"Lower optimizer.learning_rate (it is {experiment.optimizer.learning_rate:g}), lengthen"
-                        f" schedule.phases.{phase}.warmup_epochs, or set optimizer.clip_norm=1"
-                    )
-                trained = min(done * experiment.batch_size, images)
-                rate = trained / (time.perf_counter() - start)
-                bar.update(done, measures, images_per_second=rate)
-        seconds = time.perf_counter() - start
-        return {
-            "phase": phase,
-            "epoch": number + 1,
-            "learning_rate": loop.learning_rate(),
-            **measures,
-            **{f"val_{name}": "" for name in measures},
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / seconds, 1),
-        }
-
-    def validate(self) -> dict[str, float]:
-        """Loss, accuracy and the like on the validation images, if there are any."""
-        steps = self.steps(self.labelled.validation)
-        if not steps:
-            return {}
-        measures = self.evaluation.run(self.validation_batches.epoch(), steps)
-        return {f"val_{name}": value for name, value in measures.items()}
+        phases = self.experiment.schedule.phases
+        for name in self.experiment.optimizer.phases:
+            if name not in phases:
+                self.terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
+        for name, phase in phases.items():
+            PhaseTraining(self, name, phase).run()
 
     def test(self) -> None:
         """Measures the best epoch's weights on the test images, once."""

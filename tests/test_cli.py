@@ -32,7 +32,10 @@ MISTAKES = [
     (["model=lenet"], "model=lenet: no such option: did you mean lenet5?"),
     (["optimizer.lerning_rate=1"], "optimizer.lerning_rate: no such key: did you mean optimizer.learning_rate?"),
     (["+optimizer.foo=1"], "optimizer.foo: no such key"),
-    (["optimizer.learning_rate=fast"], "optimizer.learning_rate: expected a number greater than 0; received 'fast'"),
+    (
+        ["optimizer.learning_rate=fast"],
+        "optimizer.learning_rate: expected a number greater than 0 or null; received 'fast'",
+    ),
     (["data.path=x"], "data.path: no such key with data.source=digits: folder, csv, idx have it"),
     (["evalute", "run"], "or a verb as first word: did you mean evaluate?"),
     (["model=lenet5,lenet", "-m"], "model=lenet: no such option: did you mean lenet5?"),

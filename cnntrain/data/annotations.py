@@ -47,7 +47,8 @@ class Annotations(FileSource):
     def listing(self) -> Listing:
         """All annotated images, part by part and sorted by path in each."""
         path = Path(os.path.abspath(self.path.expanduser()))
-        root = Path(os.path.abspath(self.images.expanduser())) if self.images else path if path.is_dir() else path.parent
+        beside = path if path.is_dir() else path.parent
+        root = Path(os.path.abspath(self.images.expanduser())) if self.images else beside
         for key, place in (("path", path), ("images", root)):
             if not place.exists():
                 raise DataError(f"data.{key}={place}: does not exist")
@@ -68,7 +69,7 @@ class Annotations(FileSource):
     def choose(self, told: Told, form: str, problems: list[str]) -> tuple[str, Numbers]:
         """The object that counts of those of an image."""
         if self.objects == "refuse" and len(told.objects) > 1:
-            problems.append(f"{told.place}: {len(told.objects)} objects; data.objects=largest or first takes one of them")
+            problems.append(f"{told.place}: {len(told.objects)} objects; data.objects=largest or first takes one")
         if self.objects == "largest":
             return max(told.objects, key=lambda object_: area(object_[1], form))
         return told.objects[0]
@@ -76,7 +77,8 @@ class Annotations(FileSource):
 
 def named(problems: Sequence[str], heading: str) -> str:
     """A line for each of the first few problems."""
-    return "\n".join([heading, *(f"  {printable(text)}" for text in problems[:NAMED]), *["  …"][: len(problems) > NAMED]])
+    more = ["  …"] if len(problems) > NAMED else []
+    return "\n".join([heading, *(f"  {printable(text)}" for text in problems[:NAMED]), *more])
 
 
 def listing_of(root: Path, found: dict[str, Told], objects: dict[str, tuple[str, Numbers]], form: str) -> Listing:

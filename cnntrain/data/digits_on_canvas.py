@@ -44,7 +44,7 @@ class DigitsOnCanvas(Source):
         pixels = digits.images.pixels[..., 0]  # type: ignore[attr-defined]
         random = np.random.default_rng(self.canvas_seed)
         origins = np.repeat(np.arange(len(pixels)), self.copies)
-        canvases, boxes = zip(*(self.canvas(pixels, origin, random) for origin in origins), strict=True)
+        canvases, boxes = zip(*(self.canvas(pixels, origin, random) for origin in origins.tolist()), strict=True)
         return Table(
             images=ArrayImages(np.stack(canvases)[..., np.newaxis]),
             labels=digits.labels[origins],

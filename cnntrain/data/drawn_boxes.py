@@ -60,7 +60,7 @@ class DrawnBoxes:
 
         `others` (n, 2) is 0, or the size of an image that can't be the one that the box was drawn on.
         """
-        rows = np.flatnonzero(~np.isnan(corners).any(axis=1))
+        rows = np.flatnonzero(~np.isnan(corners).any(axis=1)).tolist()
         problems = [(row, problem(corners[row], sizes[row], others[row])) for row in rows]
         lines = [f"  {self.places[row]}: {text}" for row, text in problems if text]
         if lines:

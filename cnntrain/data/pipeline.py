@@ -1,6 +1,7 @@
 """The one tf.data chain: from row numbers to preprocessed batches, the same for training and evaluation."""
 
 import functools
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -67,6 +68,7 @@ class Batches:
         localization: bool = False,
         parallel_calls: int | None = None,
     ):
+        self.examples = examples
         self.steps = -(-len(examples) // batch_size)
         self.batch_size = batch_size
         self.parallel_calls = parallel_calls or os.cpu_count() or 1
@@ -94,6 +96,25 @@ class Batches:
         if self._whole_epoch is None:  # building the chain takes longer than an epoch of a small data set
             self._whole_epoch = self._chain(0)
         return self._whole_epoch
+
+    @property
+    def varies(self) -> bool:
+        """Whether an example's image differs from one epoch to the next."""
+        return self.stages.augmentation != Augmentation()
+
+    def order(self, number: int = 0) -> np.ndarray:
+        """The example (n,), by its place in the split, at each place of an epoch."""
+        return self.stages.positions(number, tf.range(len(self.stages.rows), dtype=tf.int64)).numpy()
+
+    def fingerprint(self, number: int) -> str:
+        """A hash of all that decides the batches of an epoch, but their order."""
+        stages = self.stages
+        drawn = (stages.seed, number) if self.varies else ()
+        chosen = (stages.network_input, stages.augmentation, stages.decoding, drawn)
+        settings = repr((*chosen, "boxes") if stages.boxes is not None else chosen).encode()
+        weights = b"" if stages.class_weights is None else stages.class_weights.numpy().tobytes()
+        pieces = (self.examples.table.fingerprint().encode(), self.examples.rows.tobytes(), settings, weights)
+        return hashlib.blake2b(b"|".join(pieces), digest_size=16).hexdigest()
 
     def prefixes(self) -> dict[str, tf.data.Dataset]:
         """The chain of one epoch cut off after each stage, to be timed: by the stage's name."""
@@ -176,17 +197,21 @@ class Stages:
 
     def draws_of_batch(self, step: tf.Tensor) -> Draws:
         """The rows of one batch, with what is drawn for each: drawing for one at a time would take longer."""
-        count = self.rows.shape[0]
-        positions = tf.range(step * self.batch_size, tf.minimum((step + 1) * self.batch_size, count))
-        if self.shuffle:
-            seed = tf.stack([tf.constant(self.seed, tf.int64), self.epoch])
-            positions = tf.random.experimental.index_shuffle(positions, seed=seed, max_index=count - 1)
-        rows = tf.gather(self.rows, positions)
+        last = tf.minimum((step + 1) * self.batch_size, self.rows.shape[0])
+        rows = tf.gather(self.rows, self.positions(self.epoch, tf.range(step * self.batch_size, last)))
         keys = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
         return Draws(rows, keys, random_places(keys), are_mirrored(keys, self.augmentation.horizontal_flip))
 
-    def read(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor] | tuple[tf.Tensor, tf.Tensor, tf.Tensor, Boxes]:
-        """One image, or several of an array, as `finished_one` gives it; its row and key, and its box if asked for."""
+    def positions(self, epoch: int | tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        """Which examples of the split (int64) stand at these places of an epoch."""
+        if not self.shuffle:
+            return places
+        seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(epoch, tf.int64)])
+        return tf.random.experimental.index_shuffle(places, seed=seed, max_index=self.rows.shape[0] - 1)
+
+    def read(self, draws: Draws) -> tuple[tf.Tensor | Boxes, ...]:
+        """What `finish` takes: one image, or several of an array, as the network wants them; their rows and keys,
+        and with localization their boxes."""
         if self.boxes is None:
             return self.scaled(self.pixels(draws), draws), draws.rows, draws.keys
         images, boxes = self.pixels_and_boxes(draws)

@@ -14,6 +14,7 @@ from cnntrain.models.nin import NetworkInNetwork
 from cnntrain.models.resnet import ResNet10, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
 from cnntrain.models.resnet9 import ResNet9
 from cnntrain.models.senet import SEGoogLeNet, SENet154, SEResNet50
+from cnntrain.models.transfer import Transfer
 from cnntrain.models.vgg import VGG16, VGG19
 from cnntrain.models.xception import Xception
 from cnntrain.models.zfnet import ZFNet
@@ -44,4 +45,5 @@ MODELS: dict[str, type[Architecture]] = {
     "senet154": SENet154,
     "se_googlenet": SEGoogLeNet,
     "application": Application,
+    "transfer": Transfer,
 }

@@ -3,6 +3,7 @@
 import functools
 import re
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ Backbone = Literal[
     "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2",
     "VGG16", "VGG19", "Xception",
 ]  # fmt: skip
+
+# what Keras raises for files that are cut, changed, of another network, or name code that safe mode refuses
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,11 @@ class Application(Architecture):
     pretrained = True
 
     @property
+    def description(self) -> str:
+        """Keras's name for the network, and the weights."""
+        return described(self.backbone, self.weights)
+
+    @property
     def default_image_size(self) -> tuple[int, int]:
         """The size that Keras's weights were trained at."""
         return default_size(self.backbone) or super().default_image_size
@@ -77,11 +86,15 @@ class Application(Architecture):
         """Three where the weights were trained on colour images."""
         return 3 if self.weights is not None else super().channels(of_data)
 
+    def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:
+        """Trained weights want the size that they were trained at."""
+        return self.default_image_size if self.weights is not None else super().fitting_size(of_data)
+
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
         """Class probabilities, float32 whatever the precision, and a box if asked for."""
         from keras import layers
 
-        self.check_weights(images.shape[-1])
+        self.check_channels(images.shape[-1])
         if not self.has_whole_weights(images.shape[1:3], class_count):
             features = layers.GlobalAveragePooling2D(name="average")(self.network(images, None).output)
             return self.heads(features, class_count)
@@ -103,23 +116,62 @@ class Application(Architecture):
 
     def network(self, images: "keras.KerasTensor", class_count: int | None) -> "keras.Model":
         """Keras's network on `images`: with a top that gives logits, or none where there are no classes."""
-        top: dict[str, Any] = {"include_top": False}
-        if class_count is not None:
-            top = {"include_top": True, "classes": class_count, "classifier_activation": None}
-        weights = str(self.weights) if isinstance(self.weights, Path) else self.weights
-        return factory(self.backbone)(
-            input_tensor=images, input_shape=tuple(images.shape[1:]), weights=weights, **top
+        if class_count is None:
+            return application(self.backbone, images, weights=self.weights, include_top=False)
+        return application(
+            self.backbone, images, weights=self.weights, classes=class_count, classifier_activation=None
         )
 
-    def check_weights(self, channels: int) -> None:
-        """Raises ValueError where trained weights can't take such images, DataError if they are missing."""
+    def check_files(self) -> None:
+        """Raises DataError where the weights are a file that is missing."""
+        if isinstance(self.weights, Path):
+            existing(self.weights)
+
+    def check_channels(self, channels: int) -> None:
+        """Raises ValueError where trained weights can't take such images."""
         if self.weights is not None and channels != 3:
             raise ValueError(
                 f"weights: those of {self.backbone} need images of 3 channels; received {channels};"
                 " set model.weights=null, or give color images"
             )
-        if isinstance(self.weights, Path) and not self.weights.is_file():
-            raise DataError(f"model.weights: expected imagenet or a file; there is none at {self.weights}")
+
+
+def described(backbone: str, weights: str | Path | None) -> str:
+    """A network and where its weights come from, in words."""
+    return f"{backbone} from random weights" if weights is None else f"{backbone} with weights of {weights}"
+
+
+def existing(path: Any) -> Path:
+    """The path, made absolute; raises DataError where nothing is there."""
+    found = Path(path).expanduser().absolute()
+    if not found.exists():
+        raise DataError(f"model.weights: expected imagenet, a file or a run's folder; there is nothing at {path}")
+    return found
+
+
+def application(
+    backbone: str, images: "keras.KerasTensor", *, weights: str | Path | None, **top: Any
+) -> "keras.Model":
+    """Keras's network on `images` (batch, height, width, channels), with weights that Keras knows or of a file.
+
+    `top` are Keras's arguments for what lies above the features.
+    """
+    known = None if isinstance(weights, Path) else weights
+    network = factory(backbone)(input_tensor=images, input_shape=tuple(images.shape[1:]), weights=known, **top)
+    if isinstance(weights, Path):
+        load_weights(network, weights, of=backbone)
+    return network
+
+
+def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
+    """Loads a file into a network of keras.applications; raises DataError where it belongs to another."""
+    try:
+        base.load_weights(existing(path))
+    except UNLOADABLE as error:
+        raise DataError(
+            f"model.weights: {path} does not fit {of} without its top: {error}\n"
+            "Where the file holds another network, set model.backbone=null"
+        ) from error
 
 
 def pooled(network: "keras.Model") -> "keras.KerasTensor":

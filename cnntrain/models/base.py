@@ -1,5 +1,6 @@
 """What every architecture is: settings, facts for the gallery, and a method that builds its layers."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -49,6 +50,11 @@ class Architecture:
     published_class_count: ClassVar[int] = 1000
 
     @property
+    def description(self) -> str:
+        """The network in words, with where its weights come from."""
+        return self.title
+
+    @property
     def default_image_size(self) -> tuple[int, int]:
         """The published network's image size (height, width)."""
         return (224, 224)
@@ -64,6 +70,11 @@ class Architecture:
         return {"class": 0.8, "box": 0.2} if self.localization else {"class": 1.0}
 
     @property
+    def head(self) -> tuple[str, ...]:
+        """The layers above the features, by name: those that a `head` phase trains."""
+        return tuple(self.loss_weights)
+
+    @property
     def preprocess_mode(self) -> Preprocess:
         """`preprocess`, or the network's own mode where that is null."""
         return self.preprocess or "unit"
@@ -72,10 +83,20 @@ class Architecture:
         """The channels that the network takes from images of so many: ImageNet's means are for three."""
         return 3 if self.preprocess_mode in ("caffe", "torch") else of_data
 
+    def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:
+        """The size for data whose images all have one: that, where the network can take it."""
+        with contextlib.suppress(ValueError):
+            self.check_image_size(of_data)
+            return of_data
+        return self.default_image_size
+
     def __post_init__(self) -> None:
         if self.image_size is not None:
             self.check_image_size(self.image_size)
         self.check_crop_box()
+
+    def check_files(self) -> None:
+        """Raises DataError where a file that the settings name is missing."""
 
     def check_crop_box(self) -> None:
         """Raises ValueError where `resize` and `crop_box` do not belong together."""

@@ -24,7 +24,8 @@ def box(features: keras.KerasTensor) -> keras.KerasTensor:
 
     float32 whatever the precision: in bfloat16 a place is known to a 256th of the image only.
     """
-    return keras.layers.Dense(4, bias_initializer=keras.initializers.Constant(0.5), dtype="float32", name="box")(features)
+    middle = keras.initializers.Constant(0.5)
+    return keras.layers.Dense(4, bias_initializer=middle, dtype="float32", name="box")(features)
 
 
 @register

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,23 @@ def read_annotations(
     found = sorted({name for name in formats if name} if asked == "auto" else {asked} & set(formats))
     if len(found) != 1:
         raise DataError(wrong_formats(paths, asked, found, problems))
-    chosen = [pair for pair, name in zip(contents, formats, strict=True) if name == found[0]]
-    if found[0] == "yolo":
-        names = yolo.class_names(paths)
-        return found[0], [told for path, text in chosen for told in yolo.read(path, text, names, problems)]
-    if found[0] == "via":
-        return found[0], [
-            told for path, content in chosen for told in via.read(path, content, label_attribute, problems)
-        ]
-    read = {"voc": voc.read, "coco": coco.read}[found[0]]
-    return found[0], [told for path, content in chosen for told in read(path, content, problems)]
+    names = yolo.class_names(paths) if found == ["yolo"] else None
+    told: list[Told] = []
+    for (path, content), name in zip(contents, formats, strict=True):
+        if [name] == found:
+            told += read_content(path, content, found[0], names, label_attribute, problems)
+    return found[0], told
+
+
+def read_content(
+    path: str, content: Any, name: str, names: Sequence[str] | None, label_attribute: str | None, problems: list[str]
+) -> Iterator[Told]:
+    """What a file of one format tells; see the format's own `read`."""
+    if name == "yolo":
+        return yolo.read(path, content, names, problems)
+    if name == "via":
+        return via.read(path, content, label_attribute, problems)
+    return (voc.read if name == "voc" else coco.read)(path, content, problems)
 
 
 def wrong_formats(paths: Sequence[str], asked: str, found: Sequence[str], problems: Sequence[str]) -> str:

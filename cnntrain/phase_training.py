@@ -1,0 +1,167 @@
+"""One phase of a run: what trains, on which batches, epoch after epoch."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from cnntrain.errors import TrainingError
+from cnntrain.features import FeatureBatches, FrozenLayers, Views
+from cnntrain.files import whole_file
+from cnntrain.freezing import depth_factors, freeze
+from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
+from cnntrain.phases import Phase, learning_rate_curve
+from cnntrain.terminal import duration
+
+if TYPE_CHECKING:
+    from cnntrain.data.pipeline import Batches
+    from cnntrain.train import Job
+
+
+class PhaseTraining:
+    """A phase under way, with an optimizer and a learning-rate curve of its own.
+
+    What is frozen runs on each image once where its output can be kept (see `keep_features`), else in every step.
+    History and the best epoch are the job's: they go on over phases.
+    """
+
+    def __init__(self, job: "Job", name: str, phase: Phase):
+        self.job = job
+        self.name = name
+        self.phase = phase
+        self.epochs = job.epochs[name]
+        self.first = len(job.progress.history)
+        self.optimizer = job.experiment.optimizer.for_phase(name)
+        self.divided = freeze(job.model, phase, phase_name=name, head=job.experiment.model.head)
+        job.terminal.line(self.title())
+        self.training: Batches | Views = job.training_batches
+        self.validation: Batches | FeatureBatches = job.validation_batches
+        self.frozen_in_training = self.frozen_in_validation = self.divided.frozen
+        if self.divided.frozen is not None:
+            self.keep_features(self.divided.frozen)
+        self.loop = self.training_loop()
+        self.evaluation = EvaluationLoop(
+            self.divided.trained, frozen=self.frozen_in_validation, box_head=job.box_head
+        )
+
+    def title(self) -> str:
+        """What trains, and how much that is."""
+        names = self.divided.trainable_names
+        layers = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers, {names[0]} to {names[-1]},"
+        trained = sum(int(np.prod(variable.shape)) for variable in self.job.model.trainable_variables)
+        total = self.job.model.count_params()
+        return f"{self.name}: {self.epochs} epochs, training {layers} {trained:,} of {total:,} parameters"
+
+    def keep_features(self, network: keras.Model) -> None:
+        """Runs the frozen layers once on the validation images, and on views of the training images."""
+        job, settings = self.job, self.job.experiment.feature_cache
+        frozen = FrozenLayers(network, settings, job.terminal)
+        self.frozen_in_training = self.frozen_in_validation = frozen.network
+        if settings.where == "off" or self.epochs == 1:
+            return
+        steps = job.steps(job.labelled.validation)
+        seen = min(steps * job.experiment.batch_size, len(job.labelled.validation))
+        if steps and frozen.reserve("validation images", seen):
+            self.validation = frozen.keep(job.validation_batches, epoch=0, steps=steps, label="validation images")
+            self.frozen_in_validation = None
+        batches, images = job.training_batches, len(job.labelled.train)
+        views = self.phase.cache_views if batches.varies else 1
+        if not views:
+            self.offer_views(frozen.images_per_second)
+        elif views >= self.epochs or job.steps_per_epoch < batches.steps:
+            return  # nothing would be seen twice
+        elif frozen.reserve("training images" if views == 1 else f"training images in {views} views", images * views):
+            self.training = Views(frozen, batches, first=self.first, count=views)
+            self.frozen_in_training = None
+
+    def offer_views(self, images_per_second: float | None) -> None:
+        """Says what keeping views of augmented images would spare."""
+        spared = self.epochs - 2
+        if spared <= 0:
+            return
+        seconds = spared * len(self.job.labelled.train) / images_per_second if images_per_second else 0
+        about = f", about {duration(seconds)}" if seconds else ""
+        self.job.terminal.line(
+            f"  schedule.phases.{self.name}.cache_views=2 would spare {spared} of {self.epochs} passes through the"
+            f" frozen layers{about}: they would see two augmented views of each image"
+        )
+
+    def training_loop(self) -> TrainingLoop:
+        """The loop with the phase's own optimizer."""
+        experiment, optimizer, model = self.job.experiment, self.optimizer, self.divided.trained
+        curve = learning_rate_curve(
+            self.phase, optimizer, steps_per_epoch=self.job.steps_per_epoch, epochs=self.epochs
+        )
+        factors = None
+        if self.phase.layer_decay < 1:
+            by_path = depth_factors(self.job.model, self.phase.layer_decay)
+            factors = [by_path[variable.path] for variable in model.trainable_variables]
+        objective = Objective(
+            experiment.output_weights,
+            experiment.label_smoothing,
+            l2=optimizer.l2 or 0.0,
+            box_head=self.job.box_head,
+        )
+        keras_optimizer = loss_scaled(optimizer.build(curve, factors=factors), experiment.precision)
+        return TrainingLoop(model, keras_optimizer, objective, frozen=self.frozen_in_training)
+
+    def run(self) -> None:
+        """All epochs of the phase, or those until nothing is gained any more."""
+        job, patience = self.job, self.phase.early_stopping_patience
+        progress = job.progress
+        progress.epochs_since_best = 0
+        for number in range(self.first, self.first + self.epochs):
+            row = self.train_epoch(number)
+            with averaged_weights(self.loop.model, self.loop.optimizer):
+                row |= self.validate()
+                best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
+                if best:
+                    with whole_file(job.run_dir.model) as temporary:
+                        job.model.save(temporary)
+            job.run_dir.write_history(progress.history)
+            job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
+            if patience and progress.epochs_since_best >= patience:
+                job.terminal.line(f"{self.name}: no gain in {patience} epochs; best was {progress.best_epoch}")
+                break
+
+    def train_epoch(self, number: int) -> dict[str, Any]:
+        """One epoch's training; its row of the history without validation."""
+        job, loop, size = self.job, self.loop, self.job.experiment.batch_size
+        start = time.perf_counter()
+        batches = self.training.epoch(number)
+        images = min(job.steps_per_epoch * size, len(job.labelled.train))
+        with job.terminal.epoch_bar(f"{self.name} {number + 1}", job.steps_per_epoch) as bar:
+            for done in loop.run_epoch(batches, job.steps_per_epoch):
+                measures = loop.sums.measures()
+                if not np.isfinite(measures["loss"]):
+                    raise TrainingError(self.diverged(number + 1, measures["loss"], done))
+                rate = min(done * size, images) / (time.perf_counter() - start)
+                bar.update(done, measures, images_per_second=rate)
+        seconds = time.perf_counter() - start
+        return {
+            "phase": self.name,
+            "epoch": number + 1,
+            "learning_rate": loop.learning_rate(),
+            **measures,
+            **{f"val_{name}": "" for name in measures},
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 1),
+        }
+
+    def diverged(self, epoch: int, loss: float, step: int) -> str:
+        """What to say and advise when the loss is no number."""
+        return (
+            f"epoch {epoch} of phase {self.name}: the loss is {loss} by step {step};"
+            f" {self.job.progress.reached()} is kept.\n"
+            f"Lower optimizer.learning_rate (it is {self.optimizer.learning_rate:g}), lengthen"
+            f" schedule.phases.{self.name}.warmup_epochs, or set optimizer.clip_norm=1"
+        )
+
+    def validate(self) -> dict[str, float]:
+        """Loss, accuracy and the like on the validation images, if there are any."""
+        steps = self.job.steps(self.job.labelled.validation)
+        if not steps:
+            return {}
+        measures = self.evaluation.run(self.validation.epoch(), steps)
+        return {f"val_{name}": value for name, value in measures.items()}
