@@ -28,7 +28,9 @@ def read_annotations(
     found = sorted({name for name in formats if name} if asked == "auto" else {asked} & set(formats))
     if len(found) != 1:
         raise DataError(wrong_formats(paths, asked, found, problems))
-    names = yolo.class_names(paths) if found == ["yolo"] else None
+    names = None
+    if found == ["yolo"]:
+        names, formats = yolo.class_names(paths), yolo.with_neighbours(paths, formats)
     told: list[Told] = []
     for (path, content), name in zip(contents, formats, strict=True):
         if [name] == found:
@@ -83,6 +85,4 @@ def recognize(path: str, content: Any) -> str | None:
         return "coco"
     if (suffix == ".json" and via.is_via(content)) or (suffix == ".csv" and via.is_via_csv(content or "")):
         return "via"
-    if suffix == ".txt" and yolo.is_yolo(path, content):
-        return "yolo"
-    return None
+    return "yolo" if yolo.is_yolo(path, content) else None

@@ -26,9 +26,12 @@ class Told:
 
 def four_numbers(values: Sequence[Any]) -> Numbers:
     """Finite numbers from values or text; raises ValueError."""
-    numbers = [float(value) for value in values]
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"expected four numbers; found {list(values)}")
+        raise ValueError(f"expected four numbers as a box; found {list(values)}")
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 

@@ -19,10 +19,24 @@ FOLDER = "labels"
 
 def is_yolo(path: str, text: str | None) -> bool:
     """Whether a text file holds boxes: by the folder that it lies in, or by its first line."""
-    if os.path.basename(path).lower() in NAME_FILES or text is None:
+    if not is_label_file(path) or text is None:
         return False
     words = text.partition("\n")[0].split()
     return FOLDER in Path(path).parts or (len(words) == 5 and all(word.lstrip("-")[:1].isdecimal() for word in words))
+
+
+def with_neighbours(paths: Sequence[str], formats: Sequence[str | None]) -> list[str | None]:
+    """The formats of files, where all text files beside YOLO's are YOLO's too: empty ones, and those with mistakes."""
+    folders = {os.path.dirname(path) for path, name in zip(paths, formats, strict=True) if name == "yolo"}
+    return [
+        "yolo" if os.path.dirname(path) in folders and is_label_file(path) else name
+        for path, name in zip(paths, formats, strict=True)
+    ]
+
+
+def is_label_file(path: str) -> bool:
+    """Whether a file may hold boxes, by its name."""
+    return path.lower().endswith(".txt") and os.path.basename(path).lower() not in NAME_FILES
 
 
 def read(path: str, text: str, names: Sequence[str] | None, problems: list[str]) -> Iterator[Told]:
