@@ -136,15 +136,16 @@ def read_choice(group: str, values: object) -> tuple[Any, list[str]]:
     if name not in classes:
         return None, [unknown(f"{group}.{key}: no such name {name!r}", str(name), classes)]
     chosen = classes[str(name)]
-    built, problems = read(chosen, leave_open(values) if group == "optimizer" else values, group)
+    built, problems = read(chosen, leave_open(values, chosen) if group == "optimizer" else values, group)
     return built, [elsewhere(problem, group, str(name)) for problem in problems]
 
 
-def leave_open(values: Mapping[str, Any]) -> dict[str, Any]:
+def leave_open(values: Mapping[str, Any], optimizer: type) -> dict[str, Any]:
     """An optimizer's values with null for those that only its phases give: no default may win over them."""
     phases = values.get("phases")
     given = phases.values() if isinstance(phases, Mapping) else ()
-    return {key: None for phase in given if isinstance(phase, Mapping) for key in phase} | dict(values)
+    keys = {key for phase in given if isinstance(phase, Mapping) for key in phase}
+    return {key: None for key in fields_of(optimizer) if key in keys} | dict(values)
 
 
 def elsewhere(problem: str, group: str, name: str) -> str:

@@ -48,7 +48,7 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
     if not position:
         return Divided(None, model, names)
     tensor = model.operations[position].output
-    return Divided(keras.Model(model.inputs, tensor), keras.Model(tensor, model.output), names)
+    return Divided(keras.Model(model.inputs[0], tensor), keras.Model(tensor, model.output), names)
 
 
 def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Sequence[str], key: str) -> set[str]:

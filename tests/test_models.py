@@ -41,6 +41,7 @@ PARAMETERS = {
     ("senet154",): (115_088_984, 115_336_536),
     ("se_googlenet", "aux=false"): (7_478_655, 7_478_655),
     ("se_googlenet",): (13_858_383, 13_858_383),
+    ("transfer",): (22_855_952, 22_910_480),  # Xception without its top, and a classifier of 1,000
     ("application",): (5_288_548, 5_330_571),  # EfficientNetB0
     ("application", "backbone=ResNet50V2"): (25_568_360, 25_613_800),
 }

@@ -3,6 +3,7 @@
 import functools
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -166,8 +167,10 @@ def application(
 def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
     """Loads a file into a network of keras.applications; raises DataError where it belongs to another."""
     try:
-        base.load_weights(existing(path))
-    except UNLOADABLE as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns where a file has nothing for a layer
+            base.load_weights(existing(path))
+    except (*UNLOADABLE, UserWarning) as error:
         raise DataError(
             f"model.weights: {path} does not fit {of} without its top: {error}\n"
             "Where the file holds another network, set model.backbone=null"

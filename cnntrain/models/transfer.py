@@ -196,8 +196,7 @@ def backbone_of_file(path: Any, images: "keras.KerasTensor") -> "keras.KerasTens
     file = found / "model.keras" if is_run else found
     try:
         loaded = keras.models.load_model(file, compile=False, safe_mode=True)
-        if is_run:
-            loaded = keras.Model(loaded.inputs, loaded.get_layer("class").input)
+        loaded = keras.Model(loaded.inputs[0], loaded.get_layer("class").input if is_run else loaded.outputs[0])
         network = in_precision(loaded, keras.config.dtype_policy().name, images=images)
     except UNLOADABLE as error:
         raise DataError(
