@@ -117,14 +117,15 @@ def test_losses_teach_boxes_beside_classes(loss):
     assert after["accuracy_iou_50"] > 0.4
 
 
-def test_the_total_loss_is_the_weighted_sum_and_class_weights_are_those_of_classes():
+def test_the_total_loss_is_the_weighted_sum_and_class_weights_are_those_of_all_class_outputs():
     model, head = two_heads(), BoxHead("mse", square_root_sides=True)
     images, targets, weights = next(iter(batches()))
     outputs = model(images)
-    both = Objective({"class": 0.8, "box": 0.2}, box_head=head)(model, outputs, targets, weights)
+    both = {"class": 0.8, "box": 0.2, "auxiliary": 0.3}
+    total = Objective(both, box_head=head)(model, {**outputs, "auxiliary": outputs["class"]}, targets, weights)
     classes = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"], sample_weight=weights["class"])
-    expected = 0.8 * classes + 0.2 * head.mean_error(outputs["box"], targets["box"], weights["box"])
-    assert float(both) == pytest.approx(float(expected), rel=1e-5)
+    expected = 1.1 * classes + 0.2 * head.mean_error(outputs["box"], targets["box"], weights["box"])
+    assert float(total) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_measures_of_the_loop_and_of_a_split_agree():

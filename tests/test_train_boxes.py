@@ -1,0 +1,109 @@
+"""Whole runs that learn classes and boxes, by the command line, in small."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from cnntrain.data.tfds import Tfds
+from tests import annotation_writers as writers
+from tests.conftest import read_metrics
+from tests.test_train import history_of
+
+CANVAS = ["data=digits_on_canvas", "data.copies=1", "data.canvas_size=24", "data.clutter=0", "model.localization=true"]
+MEASURES = ("mean_iou", "accuracy_iou_50", "accuracy_iou_75")
+
+
+@pytest.fixture(scope="module")
+def boxed_run(tmp_path_factory):
+    """A finished run of a few epochs on small canvases."""
+    from cnntrain.cli import main
+
+    run = tmp_path_factory.mktemp("boxes") / "run"
+    words = ["loss_weights={class: 1, box: 50}", "schedule.phases.all.epochs=6", f"hydra.run.dir={run}"]
+    assert main([*CANVAS, *words]) == 0
+    return run
+
+
+def test_a_run_with_boxes_measures_them_everywhere(boxed_run, cnntrain):
+    rows = history_of(boxed_run)
+    assert {*MEASURES, *(f"val_{name}" for name in MEASURES)} <= rows[0].keys()
+    test = read_metrics(boxed_run)["test"]
+    assert test["boxes"] == test["examples"] > 440
+    assert test["mean_iou"] > max(0.5, float(rows[0]["val_mean_iou"]))
+    assert test["accuracy_iou_75"] <= test["accuracy_iou_50"] <= test["accuracy"]
+    assert "mean IoU" in (boxed_run / "log.txt").read_text()
+    best = max(rows, key=lambda row: float(row["val_accuracy"]) + float(row["val_mean_iou"]))
+    assert read_metrics(boxed_run)["best_epoch"] == int(best["epoch"])
+    code, said = cnntrain("evaluate", boxed_run, "--json")
+    assert code == 0
+    found = json.loads(said.splitlines()[-1])["test"]
+    assert {name: found[name] for name in MEASURES} == pytest.approx({name: test[name] for name in MEASURES}, abs=1e-6)
+
+
+def test_the_saved_network_has_both_outputs(boxed_run):
+    model = keras.models.load_model(boxed_run / "model.keras")
+    assert {name: output.shape for name, output in model.output.items()} == {"class": (None, 10), "box": (None, 4)}
+
+
+def test_the_chapters_two_heads_on_xception_run_with_random_boxes(cnntrain, tmp_path, monkeypatch):
+    table = Tfds.table
+
+    def with_random_boxes(self):
+        found = table(self)
+        boxes = np.random.default_rng(0).uniform(0.2, 0.8, (len(found.labels), 4)).astype(np.float32)
+        return dataclasses.replace(found, boxes=boxes)
+
+    monkeypatch.setattr(Tfds, "table", with_random_boxes)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    with tfds.testing.mock_data(num_examples=40):
+        code, said = cnntrain(
+            "experiment=smoke", "model=xception_transfer", "model.weights=null", "model.image_size=[71,71]",
+            "~schedule.phases.head", "data=tf_flowers", "model.localization=true", f"hydra.run.dir={tmp_path / 'run'}",
+        )  # fmt: skip
+    assert code == 0, said
+    assert 0 < float(history_of(tmp_path / "run")[0]["val_mean_iou"]) < 1
+
+
+def test_boxes_are_kept_with_the_features_of_frozen_layers(cnntrain, tmp_path):
+    images = keras.Input((24, 24, 1))
+    maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="conv")(images)
+    keras.Model(images, maps).save(tmp_path / "small.keras")
+    for where in ("off", "memory", "disk"):
+        code, said = cnntrain(
+            *CANVAS, "model=transfer", f"model.weights={tmp_path / 'small.keras'}", "model.preprocess=unit",
+            "augmentation=shift", "schedule.phases.head.cache_views=3", "schedule.phases.head.epochs=3",
+            "schedule.phases.all.epochs=1", "limits.steps=3", f"feature_cache.where={where}",
+            f"hydra.run.dir={tmp_path / where}",
+        )  # fmt: skip
+        assert code == 0, said
+    assert "head: 3 epochs, training box, class 70 of" in said
+    plain = history_of(tmp_path / "off")
+    for where in ("memory", "disk"):
+        for row, expected in zip(history_of(tmp_path / where), plain, strict=True):
+            for name in ("loss", *MEASURES, *(f"val_{name}" for name in MEASURES)):
+                assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-4, abs=1e-5), name
+
+
+def test_annotated_photos_train_with_every_setting(cnntrain, tmp_path):
+    root = writers.write_labelimg(tmp_path / "photos", [
+        dataclasses.replace(picture, objects=picture.objects * 2) for picture in writers.pictures(20)
+    ])  # fmt: skip
+    code, said = cnntrain(
+        "experiment=smoke", "data=annotations", f"data.path={root}", "model.localization=true",
+        "augmentation=random_resized_crop", "augmentation.rotate_degrees=10", "augmentation.trivial_augment=true",
+        "box_loss=ciou", "loss_weights={class: 0.5}", "class_weights=balanced", "label_smoothing=0.1",
+        "precision=mixed_bfloat16", f"hydra.run.dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert code == 0, said
+    assert 0 <= read_metrics(tmp_path / "run")["test"]["mean_iou"] <= 1
+
+
+def test_data_without_boxes_are_refused_before_a_run_folder_is_made(cnntrain, tmp_path):
+    code, said = cnntrain("data=digits", "model.localization=true", f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 3
+    assert "model.localization: no box comes with scikit-learn's digits; give data with boxes, such as" in said
+    assert not (tmp_path / "run").exists()
