@@ -309,3 +309,18 @@ def test_one_file_alone_can_be_the_path(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"a": 1}))
     with pytest.raises(DataError, match="data.path=.*x.json: expected annotations of"):
         Annotations(path=tmp_path / "x.json").check()
+
+
+def test_files_that_are_none_of_the_tools_do_not_disturb(tmp_path):
+    folder = writers.write_labelimg(tmp_path, pictures())
+    (folder / "notes.txt").write_bytes("Blüten".encode("latin-1"))
+    (folder / "package.json").write_text("{")
+    (folder / "table.csv").write_text("a,b\n1,2\n")
+    assert len(read(folder).labels) == 10
+
+
+def test_a_broken_file_among_good_ones_is_named(tmp_path):
+    folder = writers.write_coco(tmp_path, pictures())
+    (folder / "annotations" / "instances_val2017.json").write_text('{"images": [')
+    with pytest.raises(DataError, match="instances_val2017.json: expected JSON: "):
+        read(folder)

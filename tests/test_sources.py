@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from cnntrain.data import Digits, Folder, Idx, Tfds
-from cnntrain.data import tfds_reading
+from cnntrain.data import Digits, Folder, Idx, Tfds, tfds_reading
 from cnntrain.data.images import ArrayImages, EncodedImages, RecordImages
 from cnntrain.errors import ConfigError, DataError
 from tests.conftest import write_photos

@@ -11,14 +11,15 @@ FORM = "xywh"
 
 
 def is_coco(content: Any) -> bool:
-    """Whether the values of a JSON file are COCO's, of objects."""
-    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations"))
+    """Whether the values of a JSON file are COCO's, of objects: its captions have no categories."""
+    keys = ("images", "annotations", "categories")
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)
 
 
 def read(path: str, content: dict[str, Any], problems: list[str]) -> Iterator[Told]:
     """All images of a file; crowds are passed over."""
     try:
-        names = {category["id"]: str(category["name"]) for category in content.get("categories", [])}
+        names = {category["id"]: str(category["name"]) for category in content["categories"]}
         images = {image["id"]: image for image in content["images"]}
         files = {number: str(image["file_name"]) for number, image in images.items()}
     except (TypeError, KeyError) as error:

@@ -22,9 +22,9 @@ def is_via(content: Any) -> bool:
     return bool(entries) and all(isinstance(entry, dict) and "regions" in entry for entry in entries.values())
 
 
-def is_via_csv(text: str) -> bool:
+def is_via_csv(text: str | None) -> bool:
     """Whether a CSV file is VIA's."""
-    return SHAPE in text.partition("\n")[0]
+    return text is not None and SHAPE in text.partition("\n")[0]
 
 
 def entries_of(content: Any) -> Mapping[str, Any]:
