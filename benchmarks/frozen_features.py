@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Epochs with a frozen backbone: as a notebook runs them, and ours, which runs frozen layers once on each image.
 
-Three cases, each in alternation, round by round, medians:
+Four cases, each in alternation, round by round, medians:
 
 - head: the head alone trains on images without augmentation; ours keeps its features.
 - views: the head alone trains under random crops and flips; ours sees two views of each image (cache_views: 2).
 - top: the two uppermost blocks train too, without augmentation; ours keeps what lies below them.
+- precision: one pass of the frozen layers over the images, in float32 and in mixed_bfloat16.
 
 The backbone is Keras's Xception with random weights, images are random JPEGs of 224×224. `ours, off` is cnntrain
 without the cache: its weights are compared with those of the run that has it.
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 SIDE = 224
+CASES = ("head", "views", "top", "precision")
 TOP_BLOCKS = "[head, block13_*, block14_*, conv2d_3, batch_normalization_3]"
 
 
@@ -112,20 +114,43 @@ def case(name: str, folder: Path, runs: Path, options: argparse.Namespace) -> No
         print(f"  ours, off {off:.1f} s; largest difference of a weight with and without the cache {largest:.2g}")
 
 
+def precision(options: argparse.Namespace) -> None:
+    """Times the frozen layers alone, in both precisions, and prints a line."""
+    import keras
+    import tensorflow as tf
+
+    from cnntrain.models.transfer import in_precision
+
+    base = keras.applications.Xception(weights=None, include_top=False, pooling="avg", input_shape=(SIDE, SIDE, 3))
+    images = tf.random.stateless_uniform((32, SIDE, SIDE, 3), seed=[0, 0])
+    passes = {name: tf.function(in_precision(base, name)) for name in ("float32", "mixed_bfloat16")}
+    times: dict[str, list[float]] = {name: [] for name in passes}
+    for number in range(options.rounds + 1):
+        for name, run in passes.items():
+            taken = seconds(lambda run=run: [run(images, training=False) for _ in range(4)])
+            times[name] += [taken] if number else []  # the first builds the graph
+    rates = {name: 4 * 32 / statistics.median(values) for name, values in times.items()}
+    text = ", ".join(f"{name} {rate:.1f} images/s" for name, rate in rates.items())
+    print(f"precision: {text}, {rates['mixed_bfloat16'] / rates['float32']:.2f} times as fast", flush=True)
+
+
 def main() -> None:
     """All cases, or those that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cases", nargs="+", choices=("head", "views", "top"), default=("head", "views", "top"))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder, runs = Path(temporary) / "images", Path(temporary) / "runs"
         folder.mkdir()
         write_images(folder, options.images)
         for name in options.cases:
-            case(name, folder, runs, options)
+            if name == "precision":
+                precision(options)
+            else:
+                case(name, folder, runs, options)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cnntrain.errors import ConfigError
-from cnntrain.overrides import OVERRIDE, PRIMARY, Request, conf_dir, options, quote
+from cnntrain.overrides import OVERRIDE, PRIMARY, Request, conf_dir, key_of, options, quote
 from cnntrain.settings import unknown
 
 Parsed = TypeVar("Parsed")
@@ -74,6 +74,19 @@ def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dic
         return plain(config), cast(dict[str, Any], hydra_values)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error)) from error
+
+
+def compose_over(run: Path, request: Request, overrides: list[str]) -> dict[str, Any]:
+    """The configuration that a run recorded, with other values: data=OPTION replaces its whole group.
+
+    Raises ConfigError.
+    """
+    recorded = Request(config_path=run.resolve(), config_name="config")
+    if not any(key_of(text) == "data" for text in overrides):
+        return compose(recorded, overrides)[0]
+    of_data = [text for text in overrides if key_of(text).startswith("data")]
+    others = [text for text in overrides if text not in of_data]
+    return compose(recorded, others)[0] | {"data": compose(request, of_data)[0]["data"]}
 
 
 def plain(config: Any) -> dict[str, Any]:

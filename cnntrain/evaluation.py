@@ -1,9 +1,8 @@
 """Measuring a trained network on examples as they are: after training, and by `cnntrain evaluate`."""
 
+import dataclasses
 import json
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,12 @@ import numpy as np
 from cnntrain import backend
 from cnntrain.config import Experiment, parse
 from cnntrain.data import Examples
+from cnntrain.data.base import Table
+from cnntrain.data.file_source import FileSource
+from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.measures import measure, measure_boxes
+from cnntrain.models.applications import UNLOADABLE
 from cnntrain.run_dir import RunDir
 from cnntrain.terminal import Terminal
 
@@ -22,27 +25,34 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from cnntrain.data.pipeline import NetworkInput
     from cnntrain.localization import BoxHead
-
-
-# what Keras raises for files that are cut, changed, or name code that safe mode refuses
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a run folder holds: the experiment, its best network, and what that expects and answers."""
+    """What a run folder records: the experiment, and what its network expects and answers."""
 
+    run_dir: RunDir
     experiment: Experiment
-    model: "keras.Model"
-    network_input: "NetworkInput"
+    network_input: NetworkInput
     class_names: tuple[str, ...]
     fingerprint: str
 
+    def load_model(self) -> "keras.Model":
+        """The network of the best epoch; raises DataError where it is damaged."""
+        backend.load()
+        import keras
 
-def load_run(path: Path) -> TrainedRun:
-    """The trained network of a run folder; raises DataError where something is missing or damaged."""
+        import cnntrain.models.layers  # noqa: F401 - registers the layers that saved networks name
+
+        try:
+            return keras.models.load_model(self.run_dir.model, compile=False, safe_mode=True)
+        except UNLOADABLE as error:
+            raise DataError(f"{self.run_dir.model}: can't be loaded: {error}") from error
+
+
+def read_run(path: Path) -> TrainedRun:
+    """What a run folder records; raises DataError where something is missing or damaged. Loads no TensorFlow."""
     run_dir = RunDir.open(path)
     record = run_dir.read_record()
     try:
@@ -51,19 +61,9 @@ def load_run(path: Path) -> TrainedRun:
         raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
     if not run_dir.model.is_file():
         raise DataError(f"{run_dir.model}: is missing; the run ended before its first epoch did")
-    backend.load()
-    import keras
-
-    import cnntrain.models.layers  # noqa: F401 - registers the layers that saved networks name
-    from cnntrain.data.pipeline import NetworkInput
-
-    try:
-        model = keras.models.load_model(run_dir.model, compile=False, safe_mode=True)
-    except UNLOADABLE as error:
-        raise DataError(f"{run_dir.model}: can't be loaded: {error}") from error
-    expected = {**record["input"], "image_size": tuple(record["input"]["image_size"])}
+    network_input = NetworkInput.from_record(record["input"], str(run_dir.record))
     return TrainedRun(
-        experiment, model, NetworkInput(**expected), tuple(record["class_names"]), record["data_fingerprint"]
+        run_dir, experiment, network_input, tuple(record["class_names"]), record["data_fingerprint"]
     )
 
 
@@ -83,10 +83,17 @@ def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf
     return answer
 
 
+def predict_batches(model: "keras.Model", batches: "tf.data.Dataset") -> Iterator[np.ndarray]:
+    """Probabilities (batch, classes) of one batch after another."""
+    answer = answering(model, None)
+    for images, *_ in batches:
+        yield answer(images)["class"].numpy()
+
+
 def evaluate_split(
     model: "keras.Model",
     examples: Examples,
-    network_input: "NetworkInput",
+    network_input: NetworkInput,
     *,
     batch_size: int,
     limit: int | None,
@@ -111,27 +118,33 @@ def evaluate_split(
     return results
 
 
-def evaluate(path: Path, *, split: str, as_json: bool) -> None:
-    """Measures a run's best network on a split of its data, and prints the result."""
-    trained = load_run(path)
+def evaluate(trained: TrainedRun, *, own_data: bool, split: str, as_json: bool) -> None:
+    """Measures a run's best network on a split of the experiment's data, or on `all` of them; prints the result.
+
+    Images go through the run's own preprocessing, and classes are matched by name. `own_data`: these are meant
+    to be the data that the run was trained on, divided as they were then.
+    """
+    data = trained.experiment.data
+    if isinstance(data, FileSource):
+        data = dataclasses.replace(data, background=trained.network_input.background)
+    data.check()
+    backend.load()
     from cnntrain.localization import box_head
 
-    labelled = trained.experiment.data.load()
+    labelled = data.load()
     terminal = Terminal()
-    if labelled.class_names != trained.class_names:
-        raise DataError(
-            f"{path}: the data's classes have changed since training:"
-            f" trained on {list(trained.class_names)}, found {list(labelled.class_names)}"
-        )
-    if not as_json and labelled.train.table.fingerprint() != trained.fingerprint:
-        terminal.warning("the data have changed since training, so that training images may be among these")
-    examples = labelled.split(split)
-    if not len(examples):
-        asked = getattr(trained.experiment.data, split)
-        raise DataError(f"{path}: its data have no {split} images (data.{split}={asked})")
+    table = with_classes(labelled.train.table, trained.class_names, title=data.title())
+    same = labelled.train.table.fingerprint() == trained.fingerprint
+    if same != own_data and not as_json:
+        what = "the data have changed since training" if own_data else "these data were trained on, divided otherwise"
+        terminal.warning(f"{what}, so that training images may be among these")
+    rows = np.arange(len(table.labels)) if split == "all" else labelled.split(split).rows
+    if not len(rows):
+        asked = getattr(data, split)
+        raise DataError(f"{data.title()}: these data have no {split} images (data.{split}={asked})")
     results = evaluate_split(
-        trained.model,
-        examples,
+        trained.load_model(),
+        Examples(table, rows),
         trained.network_input,
         batch_size=trained.experiment.batch_size,
         limit=None,
@@ -141,3 +154,16 @@ def evaluate(path: Path, *, split: str, as_json: bool) -> None:
         print(json.dumps({split: results}))
     else:
         terminal.result(results, split)
+
+
+def with_classes(table: Table, class_names: Sequence[str], *, title: str) -> Table:
+    """The same examples with classes numbered as in `class_names`; raises DataError where there are others."""
+    numbers = {name: number for number, name in enumerate(class_names)}
+    strange = [name for name in table.class_names if name not in numbers]
+    if strange:
+        raise DataError(
+            f"{title}: the network does not know the class{'es' * (len(strange) > 1)} {', '.join(strange)};"
+            f" it was trained on {', '.join(class_names)}"
+        )
+    by_old_number = np.array([numbers[name] for name in table.class_names], np.int64)
+    return dataclasses.replace(table, labels=by_old_number[table.labels], class_names=tuple(class_names))

@@ -26,19 +26,27 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder to write files to, which becomes `path`, not there yet, when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.mkdir(parents=True)
+def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Gives a temporary folder to write files to, which becomes `path` when the block ends well.
+
+    A folder that is there stays, for another process may have made it meanwhile, unless it is to be replaced: then
+    it is put aside first, and a process that is killed just then leaves it there, under a hidden name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, aside = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
+    temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.iterdir():
-            flush(file)
-        if not path.is_dir():  # another process may have made it meanwhile
-            os.replace(temporary, path)
+        for entry in temporary.rglob("*"):
+            flush(entry)
+        if replace and path.is_dir():
+            os.rename(path, aside)
+        if not path.is_dir():
+            os.rename(temporary, path)
         flush(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in (temporary, aside):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

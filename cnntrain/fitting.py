@@ -2,24 +2,23 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cnntrain import backend
 from cnntrain.config import Experiment
 from cnntrain.data import LabelledImages, Source
+from cnntrain.data.file_source import FileSource, red_green_blue
+from cnntrain.data.network_input import WHITE, NetworkInput
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.models import Architecture
 from cnntrain.settings import unknown
 
-if TYPE_CHECKING:
-    from cnntrain.data.pipeline import NetworkInput
-
 Group = TypeVar("Group", Architecture, Source)
 
 
-def prepare(experiment: Experiment) -> tuple[Experiment, LabelledImages, "NetworkInput"]:
+def prepare(experiment: Experiment) -> tuple[Experiment, LabelledImages, NetworkInput]:
     """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them."""
     experiment.data.check()
     experiment.model.check_files()
@@ -30,15 +29,13 @@ def prepare(experiment: Experiment) -> tuple[Experiment, LabelledImages, "Networ
     return experiment, labelled, network_input
 
 
-def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, "NetworkInput"]:
+def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, NetworkInput]:
     """The experiment with the image size that its data settle, and what the network expects of an image."""
-    from cnntrain.data.pipeline import NetworkInput
-
     height, width, channels = labelled.image_shape
-    architecture = experiment.model
+    architecture, data = experiment.model, experiment.data
     if architecture.localization and not labelled.has_boxes:
         raise DataError(
-            f"model.localization: no box comes with {experiment.data.title()}; give data with boxes, such as"
+            f"model.localization: no box comes with {data.title()}; give data with boxes, such as"
             " data=annotations, data=csv with data.box_columns, or data=digits_on_canvas"
         )
     image_size = architecture.image_size
@@ -52,8 +49,9 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
         antialias=architecture.antialias,
         preprocess=architecture.preprocess_mode,
         crop_box=architecture.crop_box,
+        background=red_green_blue(data.background) if isinstance(data, FileSource) else WHITE,
     )
-    experiment = dataclasses.replace(experiment, model=architecture, data=with_absolute_paths(experiment.data))
+    experiment = dataclasses.replace(experiment, model=architecture, data=with_absolute_paths(data))
     return experiment, network_input
 
 

@@ -15,6 +15,8 @@ EXAMPLES = (
     ("cnntrain … --cfg job", "show the configuration, don't train"),
     ("cnntrain evaluate RUN --split validation", "measure a trained network"),
     ("cnntrain predict RUN photo.jpg", "classify images"),
+    ("cnntrain predict ResNet50 photo.jpg", "with Keras's weights, by ImageNet's classes"),
+    ("cnntrain export RUN --format onnx", "take a trained network elsewhere"),
 )
 FLAGS = (
     ("-m, --multirun", "run all combinations of comma-separated values"),

@@ -22,7 +22,7 @@ from cnntrain.terminal import Terminal
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnntrain.data.pipeline import NetworkInput
+    from cnntrain.data.network_input import NetworkInput
 
 BAR = 30  # the longest bar, in characters
 CLASSES_SHOWN = 40

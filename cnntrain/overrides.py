@@ -125,6 +125,12 @@ def prepare(request: Request) -> tuple[list[str], list[str]]:
     return [text for text in prepared if text not in unreadable], problems
 
 
+def key_of(text: str) -> str:
+    """The key of an override, or the group whose option it chooses."""
+    match = OVERRIDE.fullmatch(text)
+    return match["key"].strip().partition("@")[0] if match else text
+
+
 def option_names(value: str | None, multirun: bool) -> list[str]:
     """The options that a group override chooses; none for null, lists and sweep functions."""
     if value is None or value in ("null", "") or value[0] in "[({" or "(" in value:

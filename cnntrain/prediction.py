@@ -1,96 +1,161 @@
-"""Classifying image files with a trained run: `cnntrain predict RUN IMAGE…`."""
+"""Classifying image files: `cnntrain predict RUN|NAME IMAGE…`."""
 
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
-from cnntrain.data.base import Examples, Names
-from cnntrain.data.base import Table as ImageTable
-from cnntrain.data.file_source import FileSource, as_images, printable, reasons
+from cnntrain import backend
+from cnntrain.answers import Answers
+from cnntrain.data.base import Examples, Names, Table
+from cnntrain.data.check import check_files
+from cnntrain.data.file_source import PILLOWS_LIMIT, FileSource, as_images, printable
 from cnntrain.data.folder import files_below
-from cnntrain.errors import DataError
-from cnntrain.evaluation import TrainedRun, answering, load_run
-from cnntrain.terminal import Terminal
+from cnntrain.data.network_input import NetworkInput
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.evaluation import TrainedRun, predict_batches, read_run
+from cnntrain.models.applications import Application, find_backbone
+from cnntrain.models.imagenet import imagenet_classes
+from cnntrain.models.keras_weights import fetch_weights
+from cnntrain.settings import read
 
 if TYPE_CHECKING:
+    import keras
+
     from cnntrain.data.check import Checked
 
 BATCH_SIZE = 32
 
 
-def predict(run: Path, paths: Sequence[Path], *, top: int, as_json: bool) -> None:
-    """Prints the `top` most probable classes of each image; a folder stands for the images below it.
+@dataclass(frozen=True)
+class ImageNetwork:
+    """A network of keras.applications as Keras trained it on ImageNet."""
 
-    Files that can't be used are named in a DataError after the answers for all others.
+    application: Application
+    network_input: NetworkInput
+    class_names: tuple[str, ...]
+
+    def load_model(self) -> "keras.Model":
+        """The whole network with Keras's weights; raises DataError where they can't be had."""
+        return self.application.build(self.network_input.shape, len(self.class_names))
+
+
+def predict(
+    network: str, paths: Sequence[Path], *, resize: str | None, crop_box: list[float] | None, answers: Answers
+) -> None:
+    """Gives `answers` the probabilities of each image in turn; a folder stands for the images below it.
+
+    What can't be used is named in a DataError after the answers for all others.
     """
-    names = list_files(paths)
-    trained = load_run(run)
-    data = trained.experiment.data
-    source = data if isinstance(data, FileSource) else FileSource(source="files")
-    given = set(map(str, paths))
-    checked = source.examine(Path.cwd(), names, remember=False)
-    checked = [file for file in checked if not file.companion or file.name in given]
+    names, problems = list_files(paths)
+    if not names:
+        raise DataError("\n".join(problems))
+    found = find_network(network, resize=resize, crop_box=crop_box)
+    checked = examine(names, found, given=set(map(str, paths)))
     good = [file for file in checked if not file.finding.reason]
-    bad = [file for file in checked if file.finding.reason]
+    problems += [f"{printable(file.name)}: {file.finding.reason}" for file in checked if file.finding.reason]
     if good:
-        files = tuple(file.name for file in good)
-        show(files, classify(trained, good), trained.class_names, top=top, as_json=as_json)
-    if bad:
-        raise DataError(f"{len(bad):,} of {len(checked):,} files can't be read as images:\n{reasons(bad)}")
+        answers.show(classify(found, good), len(good), found.class_names)
+    if problems:
+        raise DataError("\n".join(problems))
     if not good:
         raise DataError(f"{', '.join(map(str, paths))}: expected images in this folder; there are none")
 
 
-def list_files(paths: Iterable[Path]) -> list[str]:
-    """The files that paths stand for; raises DataError where one is missing."""
+def list_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """The files that paths stand for, and what is wrong with the other paths."""
     names: list[str] = []
+    problems = []
     for path in paths:
-        names += files_below(path) if path.is_dir() else [str(path)]
-    missing = [name for name in names if not os.path.exists(name)]
-    if missing:
-        raise DataError(f"no such file: {', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}")
-    return names
+        below = files_below(path) if path.is_dir() else [str(path)]
+        if not os.path.lexists(path):
+            problems.append(f"{printable(str(path))}: no such file")
+        elif not below:
+            problems.append(f"{printable(str(path))}: expected images in this folder; there are none")
+        else:
+            names += below
+    return names, problems
 
 
-def classify(trained: TrainedRun, files: "Sequence[Checked]") -> np.ndarray:
-    """Probabilities (n, classes) of files that were found good."""
+def find_network(name: str, *, resize: str | None, crop_box: list[float] | None) -> TrainedRun | ImageNetwork:
+    """The run of that folder, or Keras's network of that name; raises DataError where it is neither."""
+    is_path = os.path.lexists(name) or os.sep in name
+    backbone = None if is_path else find_backbone(name)
+    if backbone is not None:
+        return image_network(backbone, resize=resize or "stretch", crop_box=crop_box)
+    if resize or crop_box:
+        flag = "--resize" if resize else "--crop-box"
+        raise ConfigError(f"{flag}: a run's images are resized as in its training; leave it out")
+    try:
+        return read_run(Path(name))
+    except DataError as error:
+        if is_path:
+            raise
+        raise DataError(f"{error}, nor is {name} a network of keras.applications, such as ResNet50") from error
+
+
+def image_network(backbone: str, *, resize: str, crop_box: list[float] | None) -> ImageNetwork:
+    """Keras's network, its weights at hand; raises DataError where they can't be had."""
+    settings = {"backbone": backbone, "weights": "imagenet", "resize": resize, "crop_box": crop_box}
+    application, problems = read(Application, settings, "")
+    if application is None:
+        text = "\n".join(problems)
+        raise ConfigError(text.replace("crop_box:", "--crop-box:").replace("model.resize", "--resize"))
+    backend.load()
+    size = application.default_image_size
+    fetch_weights(backbone, (*size, 3), include_top=True)
+    network_input = NetworkInput(
+        image_size=size,
+        channels=3,
+        resize=resize,
+        antialias=application.antialias,
+        preprocess=application.preprocess_mode,
+        crop_box=application.crop_box,
+    )
+    return ImageNetwork(application, network_input, tuple(imagenet_classes().values()))
+
+
+def examine(names: Sequence[str], network: TrainedRun | ImageNetwork, *, given: set[str]) -> "list[Checked]":
+    """Looks at the files; notes and the like that lie beside images are left out, unless they are `given`."""
+    data = network.experiment.data if isinstance(network, TrainedRun) else None
+    checked = check_files(
+        os.getcwd(),
+        names,
+        max_pixels=data.max_pixels if isinstance(data, FileSource) else PILLOWS_LIMIT,
+        background=network.network_input.background,
+        remember=False,
+    )
+    return [file for file in checked if not file.companion or file.name in given]
+
+
+def classify(network: TrainedRun | ImageNetwork, files: "Sequence[Checked]") -> Iterator[tuple[str, np.ndarray]]:
+    """Each file's name and probabilities (classes,), of files that were found good."""
+    backend.load()
     from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
 
+    examples = as_examples(files, network.class_names, upright=network.network_input.orientation == "exif")
+    model = network.load_model()
+    batches = Batches(examples, network.network_input, batch_size=BATCH_SIZE).epoch()
+    names = (file.name for file in files)
+    with unreadable_file_named(examples.table):
+        for probabilities in predict_batches(model, batches):
+            for row, name in zip(probabilities, names, strict=False):  # in this order: no name is lost at a batch's end
+                yield name, row
+
+
+def as_examples(files: "Sequence[Checked]", class_names: Sequence[str], *, upright: bool) -> Examples:
+    """The files as examples of no class, turned as EXIF says or not."""
     count = len(files)
-    table = ImageTable(
-        images=as_images(files),
+    table = Table(
+        images=as_images(files, upright=upright),
         labels=np.zeros(count, np.int64),
         ids=np.arange(count),
         names=Names(paths=tuple(file.name for file in files)),
-        class_names=trained.class_names,
+        class_names=tuple(class_names),
         parts={},
     )
-    batches = Batches(Examples(table, np.arange(count)), trained.network_input, batch_size=BATCH_SIZE).epoch()
-    answer = answering(trained.model, None)
-    with unreadable_file_named(table):
-        return np.concatenate([answer(images)["class"] for images, *_ in batches])
-
-
-def show(
-    files: Sequence[str], probabilities: np.ndarray, class_names: Sequence[str], *, top: int, as_json: bool
-) -> None:
-    """Prints the most probable classes, as a table or as JSON."""
-    order = np.argsort(-probabilities, axis=1)[:, :top]
-    if as_json:
-        answers = [
-            {"path": path, "top": [{"class": class_names[n], "probability": float(row[n])} for n in best]}
-            for path, row, best in zip(files, probabilities, order, strict=True)
-        ]
-        print(json.dumps(answers))
-        return
-    table = Table("image", *(f"{place}." for place in range(1, order.shape[1] + 1)))
-    for path, row, best in zip(files, probabilities, order, strict=True):
-        table.add_row(escape(printable(path)), *(f"{escape(class_names[n])} {row[n]:.1%}" for n in best))
-    Terminal().table(table)
+    return Examples(table, np.arange(count))

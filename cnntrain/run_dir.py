@@ -36,6 +36,10 @@ class RunDir:
     def __str__(self) -> str:
         return str(self.path)
 
+    def exported(self, name: str) -> Path:
+        """Where an export of the run's network lies, unless it is told to lie elsewhere."""
+        return self.path / "export" / name
+
     @classmethod
     def create(cls, path: Path, *, exact: bool) -> "RunDir":
         """A new, locked folder for a run.

@@ -6,13 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich import console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 CLASSES_SHOWN = 20
 PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
+
+
+class Console(console.Console):
+    """Rich's, which ends the process with exit code 1 where the reader of its output has seen enough."""
+
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the command line, where that is no mistake."""
+        raise BrokenPipeError
 
 
 class Terminal:

@@ -107,7 +107,8 @@ def test_a_users_yaml_can_not_run_code_or_write_files(tmp_path):
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["predict", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["predict", "--help"],
+                                   ["export", "--help"]])
 def test_help_loads_neither_hydra_nor_tensorflow(words):
     code, loaded, _ = run_apart(*words)
     assert (code, loaded) == (0, [])
@@ -177,6 +178,27 @@ def test_completion_knows_verbs_and_groups(cnntrain, monkeypatch, line, expected
 def test_a_word_that_is_no_override_is_answered_as_a_mistake(cnntrain, words):
     code, said = cnntrain(*words)
     assert (code, "Traceback" in said) == (2, False)
+
+
+TALKATIVE = """
+import sys
+from cnntrain import cli
+from cnntrain.terminal import Terminal
+def talk(words):
+    for number in range(1000):
+        Terminal().line("x" * 1000)
+    return 3
+cli.VERBS["models"] = cli.Verb("", talk)
+sys.exit(cli.main(["models"]))
+"""
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake():
+    process = subprocess.Popen([sys.executable, "-c", TALKATIVE], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"x" * 1000 + b"\n"
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (0, b"")
+    process.stderr.close()
 
 
 def test_a_run_folder_that_can_not_be_made_is_named(cnntrain, tmp_path):

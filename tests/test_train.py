@@ -106,7 +106,7 @@ def test_predict_names_the_classes_of_image_files(digits_run, cnntrain, tmp_path
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["predict", "{run}", "{tmp}/none.png"], "no such file: "),
+        (["predict", "{run}", "{tmp}/none.png"], "none.png: no such file"),
         (["predict", "{run}", "{tmp}/empty"], "expected images in this folder; there are none"),
         (["predict", "{run}", "{tmp}/broken.png"], "broken.png: not an image of a known format"),
         (["predict", "{tmp}", "{tmp}/x.png"], "expected a run's folder"),

@@ -98,7 +98,7 @@ def check_files(
         if finding is None or file.is_stale(finding, max_pixels=max_pixels)
     ]
     try:
-        with progress_bar(len(unknown)) as progress:
+        with progress_bar("checking images", len(unknown)) as progress:
 
             def done(position: int, finding: Finding) -> None:
                 number = unknown[position]
@@ -162,10 +162,10 @@ def stamp_of(path: str) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def progress_bar(total: int) -> Progress:
+def progress_bar(text: str, total: int) -> Progress:
     """A bar on a terminal, which leaves nothing behind, on standard error: results go to standard output."""
     console = Console(stderr=True)
-    columns = (TextColumn("checking images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = not total or not console.is_terminal
     progress = Progress(*columns, console=console, transient=True, disable=hidden)
     progress.add_task("", total=total)

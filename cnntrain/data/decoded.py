@@ -10,8 +10,8 @@ import tensorflow as tf
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
 from cnntrain.data.images import Images
+from cnntrain.data.network_input import NetworkInput
 from cnntrain.data.operations import corners, resize
-from cnntrain.data.pipeline import NetworkInput
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import cache_folder, whole_file
 

@@ -125,15 +125,16 @@ class FileSource(Source):
         )
 
 
-def as_images(checked: "Sequence[Checked]") -> "FileImages":
-    """FileImages of files that were found good: grey if all of them are, else colour."""
+def as_images(checked: "Sequence[Checked]", *, upright: bool = True) -> "FileImages":
+    """FileImages of files that were found good: grey if all of them are, else colour; turned as EXIF says or not."""
     from cnntrain.data.images import FileImages
 
+    turned = np.array([1 if file.finding.convert else file.finding.orientation for file in checked])
     return FileImages(
         [file.path for file in checked],
         sizes=np.array([file.size_bytes for file in checked]),
         channels=1 if all(file.finding.grey for file in checked) else 3,
-        orientations=np.array([1 if file.finding.convert else file.finding.orientation for file in checked]),
+        orientations=turned if upright else None,
     )
 
 

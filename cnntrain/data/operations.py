@@ -9,6 +9,7 @@ import tensorflow as tf
 from cnntrain.data.randomness import Draw, between, log_between, streams, uniform
 
 ATTEMPTS = 10
+LAST_ROW_INSIDE = 1 - 1e-6  # at 1 rounding may put the last row outside the image, which TensorFlow makes black
 
 
 def square_crop(image: tf.Tensor, place: tf.Tensor | None) -> tf.Tensor:
@@ -113,6 +114,7 @@ def crop_and_resize(
     """tf.image.crop_and_resize with the same box for one image, or for each of a batch."""
     images = image if image.shape.rank == 4 else image[tf.newaxis]
     count = tf.shape(images)[0]
-    boxes = tf.repeat(tf.constant([crop_box], tf.float32), count, axis=0)  # (batch, 4)
+    box = tf.minimum(tf.constant([crop_box], tf.float32), LAST_ROW_INSIDE)
+    boxes = tf.repeat(box, count, axis=0)  # (batch, 4)
     images = tf.image.crop_and_resize(images, boxes, tf.range(count), size)
     return images if image.shape.rank == 4 else images[0]

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,31 +14,16 @@ from cnntrain.data.augment import augment, crop_with_object, mix_batch, random_b
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
 from cnntrain.data.boxes import Boxes, augmented, boxes_of, resize_map
+from cnntrain.data.colour import luma
 from cnntrain.data.decode import Part
 from cnntrain.data.geometry import are_mirrored, flip_one
 from cnntrain.data.images import ArrayImages
+from cnntrain.data.network_input import NetworkInput
 from cnntrain.data.operations import crop, random_places, resize
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.randomness import image_keys
 
 BATCHES_AHEAD = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkInput:
-    """What a network expects of an image: saved beside its weights, and used by all that feeds it."""
-
-    image_size: tuple[int, int]
-    channels: int
-    resize: str
-    antialias: bool
-    preprocess: str
-    crop_box: tuple[float, float, float, float] | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        return (*self.image_size, self.channels)
 
 
 class Batches:
@@ -294,4 +279,4 @@ def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
         return images
     if channels == 3:
         return tf.image.grayscale_to_rgb(images)
-    return tf.cast(tf.image.rgb_to_grayscale(images), images.dtype)
+    return luma(tf.cast(images, tf.float32))

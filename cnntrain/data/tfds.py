@@ -13,10 +13,10 @@ from cnntrain.data.drawn_boxes import Objects
 from cnntrain.data.splits import SLICE
 from cnntrain.data.tfds_features import find_features
 from cnntrain.data.tfds_reading import Reading, decoded_if_small, read_parts
+from cnntrain.download import FAILURES, open_address
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.settings import Positive, unknown
 
-PROBE_SECONDS = 4
 MEBIBYTE = 2**20
 
 
@@ -116,18 +116,15 @@ def remedy(builder: Any) -> str:
 
 def unreachable_host(builder: Any) -> str | None:
     """The host of the set's files if it does not answer within seconds, through the proxy where one is set."""
-    import urllib.error
-    import urllib.request
+    from urllib.error import HTTPError
 
     urls = [url for url in builder.url_infos if urlsplit(url).scheme in ("http", "https")]
     address = urlsplit(urls[0] if urls else "https://storage.googleapis.com")
-    root = f"{address.scheme}://{address.netloc}/"
     try:
-        request = urllib.request.Request(root, method="HEAD")  # noqa: S310 - http and https only, see above
-        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError:
+        open_address(f"{address.scheme}://{address.netloc}/", method="HEAD").close()
+    except HTTPError:
         return None
-    except OSError:
+    except FAILURES:
         return address.netloc
     return None
 

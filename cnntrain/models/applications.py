@@ -5,14 +5,15 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from cnntrain import backend
 from cnntrain.errors import DataError
 from cnntrain.models.base import Architecture, Preprocess
+from cnntrain.models.keras_weights import factory, fetch_weights, instead_of_download
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +33,7 @@ Backbone = Literal[
 ]  # fmt: skip
 
 # what Keras raises for files that are cut, changed, of another network, or name code that safe mode refuses
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +156,17 @@ def application(
 ) -> "keras.Model":
     """Keras's network on `images` (batch, height, width, channels), with weights that Keras knows or of a file.
 
-    `top` are Keras's arguments for what lies above the features.
+    `top` are Keras's arguments for what lies above the features. Raises DataError where weights can't be had.
     """
-    known = None if isinstance(weights, Path) else weights
-    network = factory(backbone)(input_tensor=images, input_shape=tuple(images.shape[1:]), weights=known, **top)
+    build = functools.partial(factory(backbone), input_tensor=images, input_shape=tuple(images.shape[1:]), **top)
+    if weights == "imagenet":  # which Keras must be told: some networks differ with these weights
+        path = fetch_weights(backbone, tuple(images.shape[1:]), include_top=top.get("include_top", True))
+        with instead_of_download(lambda *_, **__: str(path)):
+            try:
+                return build(weights=weights)
+            except UNLOADABLE as error:
+                raise DataError(f"{path}: holds no weights that fit {backbone}: {error}") from error
+    network = build(weights=None)
     if isinstance(weights, Path):
         load_weights(network, weights, of=backbone)
     return network
@@ -185,12 +193,10 @@ def pooled(network: "keras.Model") -> "keras.KerasTensor":
     return layers.Flatten(name="box_features")(averages[-1])
 
 
-def factory(backbone: str) -> Callable[..., "keras.Model"]:
-    """Keras's function for a network."""
-    backend.load()
-    import keras
-
-    return getattr(keras.applications, backbone)
+def find_backbone(name: str) -> str | None:
+    """Keras's name for a network that is meant by another spelling, such as mobilenet_v2; None for no network's."""
+    plain = name.replace("_", "").replace("-", "").lower()
+    return next((backbone for backbone in get_args(Backbone) if backbone.lower() == plain), None)
 
 
 def complaint(backbone: str, *, weights: str | None, include_top: bool) -> str:

@@ -214,8 +214,9 @@ def in_precision(
     """
     import keras
 
-    def copied(layer: "keras.Layer") -> "keras.Layer":
-        return layer.__class__.from_config({**layer.get_config(), "dtype": precision})
+    def copied(layer: "keras.Operation") -> "keras.Operation":
+        given = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # others compute in what they are given
+        return layer.__class__.from_config({**layer.get_config(), **given})
 
     copy = keras.models.clone_model(network, input_tensors=images, clone_function=copied)
     copy.set_weights(network.get_weights())

@@ -1,0 +1,74 @@
+"""How predictions are shown: as a table, or written image by image as JSON or CSV."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from cnntrain.data.check import progress_bar
+from cnntrain.data.file_source import printable
+from cnntrain.terminal import Terminal
+
+Prediction = tuple[str, np.ndarray]
+Best = tuple[str, list[tuple[str, float]]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Shows the `top` most probable classes of each image.
+
+    JSON and CSV are written while images are classified, so that memory does not grow with their number; a
+    table's columns are as wide as its longest entry, so that it is drawn at the end.
+    """
+
+    top: int
+    form: Literal["table", "json", "csv"]
+
+    def show(self, predictions: Iterable[Prediction], count: int, class_names: Sequence[str]) -> None:
+        """Prints `count` predictions: a file's name and probabilities (classes,) each."""
+        places = min(self.top, len(class_names))
+        write = {"table": write_table, "json": write_json, "csv": write_csv}[self.form]
+        with progress_bar("classifying images", 0 if self.form != "table" and sys.stdout.isatty() else count) as bar:
+
+            def answers() -> Iterator[Best]:
+                for name, probabilities in predictions:
+                    order = np.argsort(-probabilities, kind="stable")[:places]
+                    yield name, [(class_names[number], float(probabilities[number])) for number in order]
+                    bar.advance(bar.task_ids[0])
+
+            write(answers(), places)
+
+
+def write_table(answers: Iterable[Best], places: int) -> None:
+    """A line an image."""
+    table = Table("image", *(f"{place}." for place in range(1, places + 1)))
+    for name, best in answers:
+        table.add_row(escape(printable(name)), *(f"{escape(label)} {number:.1%}" for label, number in best))
+    Terminal().table(table)
+
+
+def write_json(answers: Iterable[Best], places: int) -> None:
+    """A list on one line, closed even where an image stops it."""
+    separator = "["
+    try:
+        for name, best in answers:
+            top = [{"class": label, "probability": number} for label, number in best]
+            print(separator, json.dumps({"path": name, "top": top}), sep="", end="")
+            separator = ", "
+    finally:
+        print("[]" if separator == "[" else "]")
+
+
+def write_csv(answers: Iterable[Best], places: int) -> None:
+    """A header, and a row an image."""
+    header = [f"{column}_{place}" for place in range(1, places + 1) for column in ("class", "probability")]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", *header])
+    for name, best in answers:
+        writer.writerow([printable(name), *(cell for pair in best for cell in pair)])

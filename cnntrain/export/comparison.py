@@ -1,0 +1,56 @@
+"""An exported network beside `predict`: the same images through both."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from cnntrain.data import Examples
+from cnntrain.data.images import FileImages, unreadable_file_named
+from cnntrain.data.pipeline import Batches
+from cnntrain.evaluation import predict_batches
+from cnntrain.export.formats import Runtime
+from cnntrain.export.saved_model import PNG
+from cnntrain.export.serving import Serving
+
+BATCH_SIZE = 32
+BATCH_BYTES = 2**26
+JPEG = b"\xff\xd8\xff"
+
+
+def largest_difference(runtime: Runtime, serving: Serving, examples: Examples) -> float:
+    """The largest difference of any probability, of pixels and, where the format takes them, of files too."""
+    largest, done = np.float32(0), 0
+    with unreadable_file_named(examples.table):
+        batches = Batches(examples, serving.network_input, batch_size=BATCH_SIZE).epoch()
+        expected = np.concatenate(list(predict_batches(serving.network, batches)))
+        for images in batches_of_one_size(examples):
+            rows = examples.rows[done : done + len(images)]
+            found = [runtime.from_pixels(images)]
+            if runtime.from_files is not None:
+                found.append(runtime.from_files([file_of(examples, *pair) for pair in zip(rows, images, strict=True)]))
+            for probabilities in found:
+                difference = np.abs(probabilities - expected[done : done + len(images)])
+                largest = np.maximum(largest, difference.max())  # unlike max(), this keeps what is not a number
+            done += len(images)
+    return float(largest)
+
+
+def batches_of_one_size(examples: Examples) -> Iterator[np.ndarray]:
+    """uint8 images (batch, height, width, channels) in order: those in a row that have one size."""
+    batch: list[np.ndarray] = []
+    for row in examples.rows:
+        image = examples.table.images.read(tf.constant(row)).numpy()
+        full = len(batch) == BATCH_SIZE or (len(batch) + 1) * image.nbytes > BATCH_BYTES
+        if batch and (full or image.shape != batch[0].shape):
+            yield np.stack(batch)
+            batch = []
+        batch.append(image)
+    yield np.stack(batch)
+
+
+def file_of(examples: Examples, row: int, image: np.ndarray) -> bytes:
+    """The JPEG or PNG file of an image: its own where it comes from one."""
+    source = examples.table.images
+    content = source.content(row) if isinstance(source, FileImages) else b""
+    return content if content.startswith((JPEG, PNG)) else tf.io.encode_png(image).numpy()

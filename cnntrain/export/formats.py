@@ -1,0 +1,157 @@
+"""The formats of export: how each is written, and how its own runtime answers."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cnntrain.backend import silent_standard_error
+from cnntrain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cnntrain.export.serving import Serving
+
+CLASS_NAMES = "class_names"
+OPSET = 18
+
+
+class Runtime(NamedTuple):
+    """What was written, run by the format's own runtime: functions that give probabilities (batch, classes).
+
+    `from_pixels` takes uint8 images (batch, height, width, channels), `from_files` the contents of JPEG and PNG
+    files; it is None where the format takes no files.
+    """
+
+    from_pixels: Callable[[np.ndarray], np.ndarray]
+    from_files: Callable[[list[bytes]], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: how a network is written (the default name says whether to a file or folder), and how it is read.
+
+    `packages` are those beyond our own that it takes.
+    """
+
+    file_name: str
+    write: Callable[["Serving", Path], None]
+    load: Callable[[Path], Runtime]
+    packages: tuple[str, ...] = ()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder that is written."""
+        return not Path(self.file_name).suffix
+
+    def check_packages(self) -> None:
+        """Raises ConfigError where a package is missing."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if missing:
+            them = "them" if len(missing) > 1 else "it"
+            raise ConfigError(f"--format: needs {' and '.join(missing)}; pip install 'cnntrain[export]' brings {them}")
+
+
+def write_saved_model(serving: "Serving", path: Path) -> None:
+    """Writes TensorFlow's folder; the names of the classes are in its answers, and a signature of their own."""
+    from cnntrain.export import saved_model
+
+    saved_model.write(serving, path)
+
+
+def load_saved_model(path: Path) -> Runtime:
+    """tf.saved_model's."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    from_pixels, from_files = loaded.signatures["serving_default"], loaded.signatures["files"]
+    return Runtime(
+        lambda images: from_pixels(images=tf.constant(images))["probabilities"].numpy(),
+        lambda files: from_files(files=tf.constant(files))["probabilities"].numpy(),
+    )
+
+
+def write_keras(serving: "Serving", path: Path) -> None:
+    """Writes a Keras file that starts from pixels; the names of the classes are a JSON file inside it."""
+    serving.from_pixels().save(path)
+    add_class_names(serving, path)
+
+
+def add_class_names(serving: "Serving", path: Path) -> None:
+    """Adds class_names.json to a zip file, or behind a file that is none."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{CLASS_NAMES}.json", json.dumps(serving.class_names, ensure_ascii=False))
+
+
+def load_keras(path: Path) -> Runtime:
+    """Keras's, with its safe mode on."""
+    import keras
+
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    return Runtime(lambda images: model(images, training=False).numpy())
+
+
+def write_onnx(serving: "Serving", path: Path) -> None:
+    """Writes an ONNX file; the names of the classes are JSON in its metadata."""
+    import onnx
+    import tf2onnx
+
+    function = traced(serving)
+    with silent_standard_error():
+        model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    model.metadata_props.add(key=CLASS_NAMES, value=json.dumps(serving.class_names, ensure_ascii=False))
+    onnx.save(model, path)
+
+
+def load_onnx(path: Path) -> Runtime:
+    """ONNX Runtime's, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return Runtime(lambda images: session.run(["probabilities"], {"images": images})[0])
+
+
+def write_litert(serving: "Serving", path: Path) -> None:
+    """Writes a LiteRT file; the names of the classes are a JSON file in a zip file behind it, where TFLite's
+    metadata have their files."""
+    import tensorflow as tf
+
+    module = tf.Module()  # without which the converter loses the names of inputs and outputs
+    module.variables_of_network = [variable.value for variable in serving.network.variables]
+    with silent_standard_error():
+        function = traced(serving).get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+        path.write_bytes(converter.convert())
+    add_class_names(serving, path)
+
+
+def load_litert(path: Path) -> Runtime:
+    """LiteRT's, without TensorFlow."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with silent_standard_error():  # on which it says which kernels it takes
+        interpreter = Interpreter(str(path))
+        interpreter.allocate_tensors()
+    signature = interpreter.get_signature_runner()
+    return Runtime(lambda images: signature(images=images)["probabilities"])
+
+
+def traced(serving: "Serving") -> Any:
+    """The network from pixels as TensorFlow's function, `images` to `probabilities`."""
+    import tensorflow as tf
+
+    network = serving.from_pixels()
+    signature = [tf.TensorSpec([None, None, None, None], tf.uint8, name="images")]
+    return tf.function(lambda images: {"probabilities": network(images, training=False)}, input_signature=signature)
+
+
+FORMATS = {
+    "saved_model": Format("saved_model", write_saved_model, load_saved_model),
+    "onnx": Format("model.onnx", write_onnx, load_onnx, packages=("tf2onnx", "onnx", "onnxruntime")),
+    "litert": Format("model.tflite", write_litert, load_litert, packages=("ai_edge_litert",)),
+    "keras": Format("model.keras", write_keras, load_keras),
+}

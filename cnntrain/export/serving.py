@@ -1,0 +1,56 @@
+"""The network that is exported: from what a client has to probabilities, all of the preprocessing inside."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.pipeline import with_channels
+from cnntrain.data.preprocess import preprocess
+from cnntrain.export.resampling import extent, to_size
+from cnntrain.loop import named
+from cnntrain.models.transfer import in_precision
+
+RED_GREEN_BLUE = np.arange(3, dtype="float32")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A trained network in float32, with one output, what it expects of an image, and its classes."""
+
+    network: keras.Model
+    network_input: NetworkInput
+    class_names: tuple[str, ...]
+
+    def from_pixels(self) -> keras.Model:
+        """The network for uint8 images (batch, height, width, 1 or 3) of any size, in Keras's own operations."""
+        images = keras.Input((None, None, None), dtype="uint8", name="images")
+        pixels = as_colour(to_size(images, self.network_input))
+        matrix, offset = pixel_map(self.network_input)
+        values = ops.matmul(pixels, matrix) + offset
+        return keras.Model(images, self.network(values), name="from_pixels")
+
+
+def serving_network(model: keras.Model, network_input: NetworkInput, class_names: tuple[str, ...]) -> Serving:
+    """The trained network without outputs that only help training, computing in float32."""
+    network = keras.Model(model.inputs[0], named(model.output)["class"], name=model.name)
+    return Serving(in_precision(network, "float32"), network_input, class_names)
+
+
+def as_colour(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Grey images as colour; where there are neither 1 nor 3 channels, a channel is asked for that is not there,
+    at which every runtime stops."""
+    channels = extent(images, 3)
+    known = ops.logical_or(ops.equal(channels, 1.0), ops.equal(channels, 3.0))
+    wanted = ops.where(known, ops.minimum(channels - 1, RED_GREEN_BLUE), channels + RED_GREEN_BLUE)
+    return ops.take(images, ops.cast(wanted, "int32"), axis=3)
+
+
+def pixel_map(expected: NetworkInput) -> tuple[np.ndarray, np.ndarray]:
+    """What the last steps of the pipeline make of a colour: a matrix (3, channels) and an offset (channels,)."""
+    probes = tf.constant(np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])[:, np.newaxis, np.newaxis], tf.float32)
+    values = preprocess(with_channels(probes, expected.channels), expected.preprocess).numpy()[:, 0, 0]
+    return (values[1:] - values[0]) / 255, values[0]

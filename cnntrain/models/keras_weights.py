@@ -1,0 +1,103 @@
+"""The files of ImageNet weights that Keras publishes: which one a network takes, where it lies, how it comes."""
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnntrain import backend
+from cnntrain.download import FAILURES, download, has_checksum
+from cnntrain.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights: where Keras looks for it, its address, and its checksum where one is known."""
+
+    path: Path
+    address: str
+    checksum: str | None
+
+
+class Asked(Exception):
+    """Keras has asked for a file: the WeightsFile is its argument."""
+
+
+def factory(backbone: str) -> Callable[..., "keras.Model"]:
+    """Keras's function for a network."""
+    backend.load()
+    import keras
+
+    return getattr(keras.applications, backbone)
+
+
+def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> Path:
+    """The file of ImageNet weights that Keras loads for a network, downloaded if it is not there.
+
+    Raises DataError, within seconds where there is no network, that says where to put which file.
+    """
+    file = weights_file(backbone, input_shape, include_top=include_top)
+    there = file.path.is_file()
+    if there and has_checksum(file.path, file.checksum):
+        return file.path
+    try:
+        download(file.address, file.path, checksum=file.checksum)
+    except FAILURES as error:
+        state = "are damaged, or of another version," if there else "are not on this machine,"
+        raise DataError(
+            f"{backbone}: its ImageNet weights {state} and can't be downloaded"
+            f" ({getattr(error, 'reason', error)}).\n"
+            f"Get {file.address}\nand put it at {file.path}"
+        ) from error
+    return file.path
+
+
+@functools.cache
+def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> WeightsFile:
+    """The file that Keras would load, learned from what it asks its own downloader for."""
+    build = factory(backbone)
+    import keras
+
+    home = Path(downloader().config.keras_home())
+
+    def tell(
+        fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None, md5_hash: str | None = None
+    ) -> str:
+        raise Asked(WeightsFile(home / cache_subdir / fname, origin, file_hash or md5_hash))
+
+    def ask() -> None:
+        with keras.StatelessScope(initialize_variables=False):  # its shapes, and no memory for weights
+            build(input_shape=input_shape, weights="imagenet", include_top=include_top)
+
+    try:
+        with instead_of_download(tell), ThreadPoolExecutor(1) as apart:  # where Keras counts layers' names anew
+            apart.submit(ask).result()
+    except Asked as asked:
+        return asked.args[0]
+    raise RuntimeError(f"Keras no longer asks for a file of weights for {backbone}")
+
+
+@contextlib.contextmanager
+def instead_of_download(answer: Callable[..., str]) -> Iterator[None]:
+    """Inside the block, Keras asks `answer` for the path of a file, instead of its own downloader."""
+    module = downloader()
+    theirs = module.get_file
+    module.get_file = answer
+    try:
+        yield
+    finally:
+        module.get_file = theirs
+
+
+def downloader() -> Any:
+    """Keras's module that downloads files."""
+    import keras
+
+    return sys.modules[keras.utils.get_file.__module__]
