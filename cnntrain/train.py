@@ -12,7 +12,7 @@ from cnntrain import backend, plots
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
-from cnntrain.evaluation import evaluate_split
+from cnntrain.evaluation import answer_split
 from cnntrain.fitting import class_weights, prepare
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
@@ -187,14 +187,14 @@ class Job:
             self.terminal.line("no test images (data.test=0): nothing to measure")
             return
         self.model.load_weights(self.run_dir.model)
-        results = evaluate_split(
+        results = answer_split(
             self.model,
             self.labelled.test,
             self.network_input,
             batch_size=self.experiment.batch_size,
             limit=self.experiment.limits.steps,
             box_head=self.box_head,
-        )
+        ).measures()
         self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
+from cnntrain.data.digits_on_canvas import DigitsOnCanvas
 from cnntrain.data.tfds import Tfds
 from tests import annotation_writers as writers
 from tests.conftest import read_metrics
@@ -107,3 +109,62 @@ def test_data_without_boxes_are_refused_before_a_run_folder_is_made(cnntrain, tm
     assert code == 3
     assert "model.localization: no box comes with scikit-learn's digits; give data with boxes, such as" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def canvases(tmp_path_factory):
+    """Image files of canvases, in their own size and, under `large`, three and five times as high and wide."""
+    folder = tmp_path_factory.mktemp("canvases")
+    (folder / "large").mkdir()
+    pixels = DigitsOnCanvas(copies=1, canvas_size=24, clutter=0).table().images.pixels[:3, ..., 0]
+    for number, canvas in enumerate(pixels):
+        Image.fromarray(canvas).save(folder / f"{number}.png")
+        Image.fromarray(canvas.repeat(3, 0).repeat(5, 1)).save(folder / "large" / f"{number}.png")
+    return folder
+
+
+def test_predict_tells_boxes_in_pixels_of_each_image_and_draws_them(boxed_run, canvases, cnntrain, tmp_path):
+    code, said = cnntrain("predict", boxed_run, canvases, "--json", "--draw", tmp_path / "drawn")
+    assert code == 0, said
+    answers = {answer["path"]: answer["box"] for answer in json.loads(said)}
+    for number in range(3):
+        paths = (canvases / f"{number}.png", canvases / "large" / f"{number}.png")
+        small, large = (list(answers[str(path)].values()) for path in paths)
+        np.testing.assert_allclose(large, np.multiply(small, [5, 3, 5, 3]), atol=2)
+        left, top, right, bottom = small
+        assert 0 <= left < right <= 24 and 0 <= top < bottom <= 24
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "0-2.png", "0.png", "1-2.png", "1.png", "2-2.png", "2.png",
+    ]  # fmt: skip
+    drawn = Image.open(tmp_path / "drawn" / "0.png").convert("RGB")
+    assert drawn.size == (240, 240)
+    assert (np.asarray(drawn) == [255, 0, 0]).all(axis=-1).sum() > 50
+
+
+@pytest.mark.parametrize(("form", "text"), [("--csv", ",left,top,right,bottom\n"), ("--top=1", "left, top, right")])
+def test_tables_and_csv_have_boxes_too(boxed_run, canvases, cnntrain, form, text):
+    code, said = cnntrain("predict", boxed_run, canvases / "1.png", form)
+    assert (code, text in said) == (0, True)
+
+
+def test_evaluate_draws_the_boxes_that_fit_worst(boxed_run, cnntrain, tmp_path):
+    code, said = cnntrain("evaluate", boxed_run, "--split", "validation", "--draw", tmp_path / "worst")
+    assert (code, "mean IoU" in said) == (0, True)
+    names = sorted(path.name for path in (tmp_path / "worst").iterdir())
+    assert len(names) == 100 and names[0].startswith("001 ") and names[-1].startswith("100 ")
+
+
+def test_what_learned_no_boxes_draws_none(cnntrain, tmp_path, canvases, monkeypatch):
+    run = tmp_path / "run"
+    assert cnntrain("experiment=smoke", "data=digits", f"hydra.run.dir={run}")[0] == 0
+    for words in (["predict", run, canvases / "1.png"], ["evaluate", run]):
+        code, said = cnntrain(*words, "--draw", tmp_path / "drawn")
+        assert (code, "learned no boxes" in said) == (2, True)
+    assert not (tmp_path / "drawn").exists()
+    code, said = cnntrain("evaluate", run, "data=digits_on_canvas", "data.copies=1")
+    assert (code, "mean IoU" in said) == (0, False)
+
+
+def test_data_without_boxes_do_not_measure_a_run_with_them(boxed_run, cnntrain):
+    code, said = cnntrain("evaluate", boxed_run, "data=digits")
+    assert (code, "these data have no boxes to compare with" in said) == (3, True)
