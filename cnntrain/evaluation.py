@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,13 +92,6 @@ def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf
         return {"class": outputs["class"], **boxes}
 
     return answer
-
-
-def predict_batches(model: "keras.Model", batches: "tf.data.Dataset") -> Iterator[np.ndarray]:
-    """Probabilities (batch, classes) of one batch after another."""
-    answer = answering(model, None)
-    for images, *_ in batches:
-        yield answer(images)["class"].numpy()
 
 
 @dataclass(frozen=True)

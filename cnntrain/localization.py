@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
+from keras import ops
 from keras.utils import bounding_boxes
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ class BoxHead:
     def boxes(self, outputs: tf.Tensor) -> tf.Tensor:
         """The boxes (batch, 4) that outputs stand for; a side's sign is ignored."""
         centre, sides = outputs[:, :2], outputs[:, 2:]
-        return tf.concat([centre, tf.square(sides) if self.square_root_sides else tf.abs(sides)], axis=1)
+        return ops.concatenate([centre, ops.square(sides) if self.square_root_sides else ops.abs(sides)], axis=1)
 
     def answer(self, outputs: tf.Tensor) -> tf.Tensor:
-        """The same boxes, without what lies outside the image."""
-        corners = tf.clip_by_value(corners_of(self.boxes(outputs)), 0.0, 1.0)
-        return bounding_boxes.convert_format(corners, "yxyx", "center_yxhw")
+        """The same boxes, without what lies outside the image; in Keras's operations, for exports."""
+        boxes = self.boxes(outputs)
+        low = ops.clip(boxes[:, :2] - boxes[:, 2:] / 2, 0.0, 1.0)
+        high = ops.clip(boxes[:, :2] + boxes[:, 2:] / 2, 0.0, 1.0)
+        return ops.concatenate([(low + high) / 2, high - low], axis=1)
 
     def errors(self, outputs: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         """The loss (batch,) of each output against its true box."""

@@ -76,20 +76,25 @@ def resize_map(
     crop_box: tuple[float, float, float, float] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Where operations.resize moves what is in images of `size` (…, 2), height and width: a place, in fractions
-    (…, 2) of its image, lies in fractions of the network's at place · scale + offset, (…, 2) each."""
-    old, new = tf.cast(size, tf.float32), tf.constant(network_size, tf.float32)
+    (…, 2) of its image, lies in fractions of the network's at place · scale + offset, (…, 2) each.
+
+    In Keras's operations, for exports.
+    """
+    from keras import ops
+
+    old, new = ops.cast(size, "float32"), np.array(network_size, np.float32)
     if policy == "stretch":
-        return tf.ones_like(old), tf.zeros_like(old)
+        return ops.ones_like(old), ops.zeros_like(old)
     if policy == "crop":
-        side = tf.reduce_min(size, axis=-1, keepdims=True)
-        return old / tf.cast(side, tf.float32), tf.cast(-((size - side) // 2) / side, tf.float32)
+        side = ops.min(old, axis=-1, keepdims=True)
+        return old / side, -ops.floor((old - side) / 2) / side
     if policy == "crop_or_pad":
-        shift = tf.maximum((network_size - size) // 2, 0) - tf.maximum((size - network_size) // 2, 0)
-        return old / new, tf.cast(shift, tf.float32) / new
-    top, left, bottom, right = crop_box or (0.0, 0.0, 1.0, 1.0)
+        shift = ops.maximum(ops.floor((new - old) / 2), 0.0) - ops.maximum(ops.floor((old - new) / 2), 0.0)
+        return old / new, shift / new
+    box = np.array(crop_box or (0.0, 0.0, 1.0, 1.0), np.float32)
     # pixels, by their centres: the first and last of the result lie on the edges of the crop box
-    start, stop = tf.constant([top, left]) * (old - 1), tf.constant([bottom, right]) * (old - 1)
-    enlarged = (new - 1) / tf.maximum(stop - start, 1e-6)
+    start, stop = (old - 1) * box[:2], (old - 1) * box[2:]
+    enlarged = (new - 1) / ops.maximum(stop - start, 1e-6)
     return old * enlarged / new, (0.5 - (start + 0.5) * enlarged) / new
 
 
