@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from cnntrain.data import SOURCES, Source
 from cnntrain.data.augmentation import Augmentation
@@ -11,7 +11,19 @@ from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimizers import OPTIMIZERS, Optimizer
 from cnntrain.phases import FeatureCache, Schedule
-from cnntrain.settings import Count, Fraction, NonNegative, WholeNumber, convert, fields_of, read, unknown
+from cnntrain.settings import (
+    Above,
+    Between,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    WholeNumber,
+    convert,
+    fields_of,
+    read,
+    unknown,
+)
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 BoxLoss = Literal["mse", "huber", "iou", "giou", "ciou"]
@@ -36,6 +48,28 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When the state that `cnntrain resume` goes on from is written, beside the end of each epoch.
+
+    `every_minutes`: so often within an epoch; null: not at all. `keep`: the last so many stay.
+    """
+
+    every_minutes: Positive | None = 5.0
+    keep: Count = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """What on_nan=rollback does: back to the last checkpoint, with the learning rate times `learning_rate_factor`.
+
+    `times`: how often in a run, before it ends all the same.
+    """
+
+    times: Count = 3
+    learning_rate_factor: Annotated[float, Above(0), Between(0, 1)] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """All that decides a run.
 
@@ -46,6 +80,7 @@ class Experiment:
     `loss_weights`: what the loss of each output counts for, by its name; those not named count as usual.
     `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
+    `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
     """
 
     model: Architecture
@@ -63,6 +98,9 @@ class Experiment:
     parallel_calls: Count | None = None
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    on_nan: Literal["stop", "rollback"] = "stop"
+    rollback: Rollback = field(default_factory=Rollback)
 
     @property
     def output_weights(self) -> dict[str, float]:

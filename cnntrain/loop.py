@@ -85,8 +85,9 @@ class Pace:
 
 
 class Sums:
-    """Loss and accuracy over many batches: a call of the graph adds up its own, and Python those of the calls.
+    """Loss and accuracy over many batches, which every call of the graph takes and gives back.
 
+    They are added up in float64, one batch after another, so that it does not matter which of them a call has.
     With a `box_head` also how well boxes fit. Keras's metrics are variables, whose updates in every step cost a
     small network a twelfth of its speed.
     """
@@ -99,10 +100,6 @@ class Sums:
         """Begins anew."""
         # of loss, hits and images; and of boxes, their IoUs, and hits with an IoU of 0.5 and 0.75
         self.totals = np.zeros(3 if self.box_head is None else 5 + len(GOOD_IOUS))
-
-    def add(self, sums: tf.Tensor) -> None:
-        """Adds what a call gave."""
-        self.totals += sums.numpy()
 
     @property
     def loss(self) -> float:
@@ -129,15 +126,15 @@ class Sums:
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
     ) -> tf.Tensor:
-        """What a batch of that mean loss adds to the totals."""
-        images = tf.cast(tf.shape(targets["class"])[0], tf.float32)
+        """What a batch of that mean loss adds to the totals, float64."""
+        images = tf.cast(tf.shape(targets["class"])[0], tf.float64)
         hits = tf.equal(tf.argmax(targets["class"], axis=1), tf.argmax(outputs["class"], axis=1))
-        sums = [loss * images, tf.reduce_sum(tf.cast(hits, tf.float32)), images]
+        sums = [tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images]
         if self.box_head is not None:
             ious = intersection_over_union(self.box_head.answer(outputs["box"]), targets["box"])
             good = [hits & (ious >= least) for least in GOOD_IOUS.values()]
-            counted = [tf.ones_like(ious), ious, *(tf.cast(values, tf.float32) for values in good)]
-            sums += [tf.reduce_sum(values * weights["box"]) for values in counted]
+            there = tf.cast(weights["box"], tf.float64)
+            sums += [tf.reduce_sum(tf.cast(values, tf.float64) * there) for values in (tf.ones_like(ious), ious, *good)]
         return tf.stack(sums)
 
 
@@ -165,23 +162,26 @@ class TrainingLoop:
         self.variables = model.trainable_variables
         optimizer.build(self.variables)
 
-    def run_epoch(self, batches: tf.data.Dataset, steps: int) -> Iterator[int]:
-        """Trains on so many batches; gives the number of steps done so far, about once a second."""
-        self.sums.reset()
-        return run_paced(self.run_steps, batches, steps, self.sums, self.pace)
+    def run_epoch(self, batches: tf.data.Dataset, steps: int, *, done: int = 0) -> Iterator[int]:
+        """Trains for so many steps, of which the first are `done`, without their batches and with their sums.
+
+        Gives the number of steps done so far, about once a second.
+        """
+        if not done:
+            self.sums.reset()
+        return run_paced(self.run_steps, batches, steps, self.sums, self.pace, done=done)
 
     @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
-        """So many training steps, in one call of the graph; their sums."""
-        sums = tf.zeros(self.sums.totals.shape)
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
+        """So many training steps, in one call of the graph; the totals with theirs."""
         for _ in tf.range(steps):
-            sums += self.step(*next(iterator))
-        return sums
+            totals += self.step(*next(iterator))
+        return totals
 
     def step(
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
-        """One update (or one of several batches of an accumulated one); its sums."""
+        """One update (or one of several batches of an accumulated one); its float64 sums."""
         if self.frozen is not None:
             images = self.frozen(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -198,19 +198,20 @@ class TrainingLoop:
 
 
 def run_paced(
-    run_steps: Callable[[tf.data.Iterator, tf.Tensor], tf.Tensor],
+    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], tf.Tensor],
     batches: tf.data.Dataset,
     steps: int,
     sums: Sums,
     pace: Pace,
+    *,
+    done: int = 0,
 ) -> Iterator[int]:
-    """Calls the graph for so many steps in all, about a second a time; gives the number done so far."""
+    """Calls the graph until so many steps are done, about a second a time; gives the number done so far."""
     iterator = iter(batches)
-    done = 0
     while done < steps:
         count = pace.next(steps - done)
         start = time.perf_counter()
-        sums.add(run_steps(iterator, tf.constant(count)))
+        sums.totals = run_steps(iterator, tf.constant(count), tf.constant(sums.totals)).numpy()
         pace.record(count, time.perf_counter() - start)
         done += count
         yield done
@@ -252,22 +253,23 @@ class EvaluationLoop:
         self.sums = Sums(box_head)
         self.pace = Pace()
 
-    def run(self, batches: tf.data.Dataset, steps: int) -> dict[str, float]:
-        """The measures over so many batches, by name."""
+    def run(
+        self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
+        """The measures over so many batches, by name; `between_calls` is called about once a second."""
         self.sums.reset()
         for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
-            pass
+            between_calls()
         return self.sums.measures()
 
     @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
-        """So many batches, in one call of the graph; their sums."""
-        sums = tf.zeros(self.sums.totals.shape)
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
+        """So many batches, in one call of the graph; the totals with theirs."""
         for _ in tf.range(steps):
             images, targets, weights = next(iterator)
             if self.frozen is not None:
                 images = self.frozen(images, training=False)
             outputs = named(self.model(images, training=False))
             loss = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"])
-            sums += self.sums.of_batch(loss, outputs, targets, weights)
-        return sums
+            totals += self.sums.of_batch(loss, outputs, targets, weights)
+        return totals

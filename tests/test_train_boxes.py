@@ -13,6 +13,7 @@ from cnntrain.data.digits_on_canvas import DigitsOnCanvas
 from cnntrain.data.tfds import Tfds
 from tests import annotation_writers as writers
 from tests.conftest import read_metrics
+from tests.test_resume import Killed, assert_equal, at_call, kill
 from tests.test_train import history_of
 
 CANVAS = ["data=digits_on_canvas", "data.copies=1", "data.canvas_size=24", "data.clutter=0", "model.localization=true"]
@@ -168,3 +169,32 @@ def test_what_learned_no_boxes_draws_none(cnntrain, tmp_path, canvases, monkeypa
 def test_data_without_boxes_do_not_measure_a_run_with_them(boxed_run, cnntrain):
     code, said = cnntrain("evaluate", boxed_run, "data=digits")
     assert (code, "these data have no boxes to compare with" in said) == (3, True)
+
+
+def test_a_killed_run_with_boxes_goes_on_to_the_same_bits(cnntrain, tmp_path, monkeypatch):
+    monkeypatch.setattr("cnntrain.loop.Pace.next", lambda self, remaining: min(2, remaining))
+    words = [
+        *CANVAS, "batch_size=16", "limits.steps=6", "schedule.phases.all.epochs=3", "augmentation=affine",
+        "augmentation.random_resized_crop=true", "box_loss=giou", "checkpoint.every_minutes=1e-9",
+    ]  # fmt: skip
+    assert cnntrain(*words, f"hydra.run.dir={tmp_path / 'whole'}")[0] == 0
+    mended = at_call(monkeypatch, 5, kill)
+    with pytest.raises(Killed):
+        cnntrain(*words, f"hydra.run.dir={tmp_path / 'killed'}")
+    mended()
+    code, said = cnntrain("resume", tmp_path / "killed")
+    assert (code, "1 epoch and 2 steps" in said) == (0, True), said
+    assert_equal(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_an_onnx_export_of_a_run_tells_classes_and_boxes(boxed_run, canvases, cnntrain, tmp_path):
+    import onnxruntime
+
+    code, said = cnntrain("export", boxed_run, "--format", "onnx", "--out", tmp_path / "model.onnx")
+    assert (code, "largest difference from predict on 100 images" in said) == (0, True), said
+    answers = json.loads(cnntrain("predict", boxed_run, canvases / "large" / "1.png", "--json")[1])
+    pixels = np.asarray(Image.open(canvases / "large" / "1.png"))[np.newaxis, ..., np.newaxis]
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    probabilities, box = session.run(["probabilities", "box"], {"images": pixels})
+    assert probabilities[0].max() == pytest.approx(answers[0]["top"][0]["probability"], abs=1e-4)
+    np.testing.assert_allclose(box[0] * [120, 72, 120, 72], list(answers[0]["box"].values()), atol=0.02)
