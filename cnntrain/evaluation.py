@@ -16,7 +16,7 @@ from cnntrain.data.base import Table
 from cnntrain.data.file_source import FileSource
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.drawing import PREDICTED, TRUE, PictureFolder, draw_boxes
-from cnntrain.errors import DataError
+from cnntrain.errors import ConfigError, DataError
 from cnntrain.keras_file import UNLOADABLE, load_network
 from cnntrain.measures import measure, measure_boxes
 from cnntrain.run_dir import RunDir
