@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cnntrain.data import SOURCES, Source
 from cnntrain.data.augmentation import Augmentation
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimizers import OPTIMIZERS, Optimizer
 from cnntrain.phases import FeatureCache, Schedule
@@ -160,6 +160,14 @@ def unfit_for_boxes(experiment: Experiment) -> Iterator[str]:
         yield "data.decoding: images with boxes are read accurately only; set it to accurate"
     if experiment.data.cache_decoded:
         yield "data.cache_decoded: keeps no boxes; set it to false, or model.localization=false"
+
+
+def parse_recorded(values: Mapping[str, Any], *, where: object) -> Experiment:
+    """The experiment of a run's config.yaml; raises DataError, since nobody wrote that by hand."""
+    try:
+        return parse(values)
+    except ConfigError as error:
+        raise DataError(f"{where}: was written by another version of cnntrain:\n{error}") from error
 
 
 DEFAULT_OPTIONS = {"model": "lenet5", "data": "digits", "optimizer": "adam", "schedule": "from_scratch"}

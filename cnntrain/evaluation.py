@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnntrain import backend
-from cnntrain.config import Experiment, parse
+from cnntrain.config import Experiment, parse_recorded
 from cnntrain.data import Examples
 from cnntrain.data.base import Table
 from cnntrain.data.file_source import FileSource
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cnntrain.localization import BoxHead
 
 DRAWN = 100  # pictures of a split
-
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,7 @@ def read_run(path: Path) -> TrainedRun:
     """What a run folder records; raises DataError where something is missing or damaged. Loads no TensorFlow."""
     run_dir = RunDir.open(path)
     record = run_dir.read_record()
-    try:
-        experiment = parse(run_dir.read_config())
-    except ConfigError as error:
-        raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
+    experiment = parse_recorded(run_dir.read_config(), where=run_dir.config)
     if not run_dir.model.is_file():
         raise DataError(f"{run_dir.model}: is missing; the run ended before its first epoch did")
     network_input = NetworkInput.from_record(record["input"], str(run_dir.record))

@@ -9,7 +9,6 @@ import numpy as np
 
 from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
-from cnntrain.files import whole_file
 from cnntrain.freezing import depth_factors, freeze
 from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
 from cnntrain.optimizers import Optimizer
@@ -125,8 +124,7 @@ class PhaseTraining:
                 row |= self.validate()
                 best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
                 if best:
-                    with whole_file(job.run_dir.model) as temporary:
-                        job.model.save(temporary)
+                    job.keeper.save_best()
             job.run_dir.write_history(progress.history)
             job.keeper.save(progress, self.loop)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)

@@ -61,7 +61,8 @@ def run(
             with job.stop_said(), unreadable_file_named(labelled.train.table):
                 job.course.run()
                 job.test()
-            job.terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
+            took, saving = duration(time.perf_counter() - started), duration(job.keeper.seconds)
+            job.terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
             job.terminal.next_commands(next_commands(run_dir))
     return job.progress.best[0] if job.progress.best else float("nan")
 
