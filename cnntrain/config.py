@@ -43,6 +43,7 @@ class Experiment:
     `label_smoothing`: so much of each target is spread over all classes.
     `class_weights`: `balanced`, or a weight for classes by name; null weighs all examples alike.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
+    `report`: whether the run ends by writing its page, report.html.
     """
 
     model: Architecture
@@ -56,6 +57,7 @@ class Experiment:
     label_smoothing: Fraction = 0.0
     class_weights: Literal["balanced"] | Mapping[str, NonNegative] | None = None
     parallel_calls: Count | None = None
+    report: bool = True
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
 

@@ -81,8 +81,8 @@ def predict_batches(model: "keras.Model", batches: "tf.data.Dataset") -> Iterato
 
 def evaluate_split(
     model: "keras.Model", examples: Examples, network_input: NetworkInput, *, batch_size: int, limit: int | None
-) -> dict[str, Any]:
-    """All measures of a split, or of its first `limit` batches."""
+) -> tuple[dict[str, Any], np.ndarray]:
+    """All measures of a split, or of its first `limit` batches, and the probabilities (n, classes) behind them."""
     from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
 
@@ -90,7 +90,7 @@ def evaluate_split(
     with unreadable_file_named(examples.table):
         probabilities = np.concatenate(list(predict_batches(model, batches.take(limit or -1))))
     labels = examples.labels[: len(probabilities)]
-    return measure(probabilities, labels, examples.table.class_names)
+    return measure(probabilities, labels, examples.table.class_names), probabilities
 
 
 def evaluate(trained: TrainedRun, *, own_data: bool, split: str, as_json: bool) -> None:
@@ -115,7 +115,7 @@ def evaluate(trained: TrainedRun, *, own_data: bool, split: str, as_json: bool) 
     if not len(rows):
         asked = getattr(data, split)
         raise DataError(f"{data.title()}: these data have no {split} images (data.{split}={asked})")
-    results = evaluate_split(
+    results, _ = evaluate_split(
         trained.load_model(),
         Examples(table, rows),
         trained.network_input,

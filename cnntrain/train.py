@@ -14,6 +14,7 @@ from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
 from cnntrain.evaluation import evaluate_split
 from cnntrain.fitting import class_weights, prepare
+from cnntrain.predictions import Predictions
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
 from cnntrain.run_dir import RunDir
@@ -22,8 +23,11 @@ from cnntrain.terminal import Terminal, duration
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from cnntrain.data.pipeline import NetworkInput
+
+MEASURED = ("validation", "test")
 
 
 def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
@@ -55,6 +59,8 @@ def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> flo
             if job.progress.history:
                 plots.draw_curves(job.progress.history, run_dir.curves)
         job.test()
+        if experiment.report:
+            job.report()
         terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
         terminal.next_commands(next_commands(run_dir))
     return job.progress.best[0] if job.progress.best else float("nan")
@@ -66,6 +72,7 @@ def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
     return [
         (f"cnntrain predict {folder} IMAGE…", "classify images"),
         (f"cnntrain evaluate {folder} --split validation", "measure another split"),
+        (f"cnntrain compare {folder} RUN", "is another run better?"),
     ]
 
 
@@ -179,18 +186,34 @@ class Job:
             PhaseTraining(self, name, phase).run()
 
     def test(self) -> None:
-        """Measures the best epoch's weights on the test images, once."""
-        if not len(self.labelled.test):
+        """Measures the best epoch's weights on the validation and test images, once, and keeps every answer."""
+        self.model.load_weights(self.run_dir.model)
+        measured = {name: self.evaluate(name) for name in MEASURED if len(self.labelled.split(name))}
+        if measured:
+            Predictions.of_splits(
+                {name: (self.labelled.split(name), probabilities) for name, (_, probabilities) in measured.items()}
+            ).write(self.run_dir.predictions)
+        if "test" not in measured:
             self.terminal.line("no test images (data.test=0): nothing to measure")
             return
-        self.model.load_weights(self.run_dir.model)
-        results = evaluate_split(
+        results, _ = measured["test"]
+        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
+        plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
+        self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
+
+    def evaluate(self, split: str) -> tuple[dict[str, Any], "np.ndarray"]:
+        """All measures of a split, and its probabilities (n, classes)."""
+        return evaluate_split(
             self.model,
-            self.labelled.test,
+            self.labelled.split(split),
             self.network_input,
             batch_size=self.experiment.batch_size,
             limit=self.experiment.limits.steps,
         )
-        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
-        plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
-        self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
+
+    def report(self) -> None:
+        """Draws the run's page."""
+        from cnntrain.report.run_page import write_report
+        from cnntrain.report.saved_run import SavedRun
+
+        write_report(SavedRun.read(self.run_dir.path), labelled=self.labelled, model=self.model)
