@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cnntrain.errors import DataError
 from cnntrain.files import write_whole
 from cnntrain.predictions import Predictions
 from cnntrain.report.charts import Chart, Line
@@ -40,11 +41,17 @@ def laid_over(runs: list[SavedRun]) -> list[Chart]:
 def pictures_of_one(comparison: Comparison) -> list[tuple[str, list[Picture]]]:
     """The images that one of two runs alone gets right, as that run answered; none where the data are gone."""
     labelled, _ = load_data(comparison.runs[0]) if comparison.paired else (None, "")
-    found: list[tuple[str, list[Picture]]] = []
-    for title, alone in (("first", comparison.only_first), ("second", comparison.only_second)):
-        if labelled is not None and alone is not None and len(alone):
-            found.append((title, drawn(alone, Drawer(alone, labelled.train.table))))
-    return found
+    if labelled is None:
+        return []
+    sides = {"first": comparison.only_first, "second": comparison.only_second}
+    try:
+        return [
+            (which, drawn(alone, Drawer(alone, labelled.train.table)))
+            for which, alone in sides.items()
+            if alone is not None and len(alone)
+        ]
+    except DataError:  # they have changed
+        return []
 
 
 def drawn(alone: Predictions, drawer: Drawer) -> list[Picture]:

@@ -37,16 +37,18 @@ def draw_gallery(run: SavedRun, labelled: LabelledImages, model: "keras.Model | 
     test = run.answers("test")
     if test is None or not run.measures:
         return Gallery()
-    if test.class_names != labelled.class_names:
-        return Gallery(missing="the data have other classes now")
     from cnntrain.data.images import unreadable_file_named
 
     try:
         drawer = Drawer(test, labelled.train.table)
         with unreadable_file_named(labelled.train.table):
-            mistakes = draw_with_heat(run, drawer, confident_mistakes(test), model)
-            uncertain = draw_with_heat(run, drawer, uncertain_hits(test), model)
-            return Gallery(mistakes, uncertain, draw_cells(run, drawer, test))
+            mistakes, uncertain = confident_mistakes(test), uncertain_hits(test)
+            heats = draw_heat(run, drawer, [*mistakes[:HEATED], *uncertain[:HEATED]], model)
+            return Gallery(
+                mistakes=[drawer.draw(int(place), heat=heats.get(place, "")) for place in mistakes],
+                uncertain=[drawer.draw(int(place), heat=heats.get(place, "")) for place in uncertain],
+                cells=draw_cells(run, drawer, test),
+            )
     except DataError as error:
         return Gallery(missing=str(error))
 
@@ -58,17 +60,15 @@ def draw_cells(run: SavedRun, drawer: Drawer, test: Predictions) -> dict[tuple[i
     return {cell: [drawer.draw(int(place)) for place in places] for cell, places in chosen.items()}
 
 
-def draw_with_heat(
-    run: SavedRun, drawer: Drawer, places: np.ndarray, model: "keras.Model | None"
-) -> list[Picture]:
-    """Pictures of some predictions, of which the first few come with what spoke for the answer."""
+def draw_heat(
+    run: SavedRun, drawer: Drawer, places: list[np.int64], model: "keras.Model | None"
+) -> dict[np.int64, str]:
+    """Pictures of what spoke for some answers, by their places; none without a network, or one without maps."""
     from cnntrain.report.network import heat_pictures
 
-    heats: list[str] = []
-    if model is not None:
-        first = places[:HEATED]
-        network_input = NetworkInput.from_record(run.record["input"], str(run.run_dir.record))
-        examples = Examples(drawer.table, drawer.rows[first])
-        heats = heat_pictures(model, examples, drawer.predictions.predicted[first], network_input)
-    padded = [*heats, *[""] * (len(places) - len(heats))]
-    return [drawer.draw(int(place), heat=heat) for place, heat in zip(places, padded, strict=True)]
+    if model is None or not places:
+        return {}
+    network_input = NetworkInput.from_record(run.record["input"], str(run.run_dir.record))
+    examples = Examples(drawer.table, drawer.rows[places])
+    heats = heat_pictures(model, examples, drawer.predictions.predicted[places], network_input)
+    return dict(zip(places, heats, strict=False))

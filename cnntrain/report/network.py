@@ -1,6 +1,7 @@
 """What a page tells of the network itself: its layers, and where it looks (Grad-CAM)."""
 
 import base64
+import dataclasses
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -91,20 +92,15 @@ def heat_pictures(
     model: "keras.Model", examples: Examples, answers: np.ndarray, network_input: NetworkInput
 ) -> list[str]:
     """Data URIs of what the network saw of each example, its answer's heat laid over; none without maps."""
-    import dataclasses
-
     from cnntrain.data.pipeline import Batches
+    from cnntrain.data.preprocess import preprocess
 
-    if not len(examples):
-        return []
-
-    def first_batch(wanted: NetworkInput) -> np.ndarray:
-        return next(iter(Batches(examples, wanted, batch_size=len(examples)).epoch()))[0].numpy()
-
-    heats = heat_maps(model, first_batch(network_input), answers)
+    pixels = dataclasses.replace(network_input, preprocess="raw")
+    images, *_ = next(iter(Batches(examples, pixels, batch_size=len(examples)).epoch()))
+    heats = heat_maps(model, preprocess(images, network_input.preprocess).numpy(), answers)
     if heats is None:
         return []
-    seen = np.clip(first_batch(dataclasses.replace(network_input, preprocess="unit")) * 255, 0, 255).astype(np.uint8)
+    seen = np.clip(images.numpy(), 0, 255).astype(np.uint8)
     return [overlaid(pixels, heat) for pixels, heat in zip(seen, heats, strict=True)]
 
 

@@ -48,6 +48,8 @@ class Drawer:
     """
 
     def __init__(self, predictions: Predictions, table: Table):
+        if predictions.class_names != table.class_names:
+            raise DataError("the data have other classes now")
         self.predictions = predictions
         self.table = table
         order = np.argsort(table.ids, kind="stable")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnntrain import backend
 from cnntrain.data import LabelledImages
 from cnntrain.data.file_source import FileSource
+from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.files import write_whole
 from cnntrain.report import sections
@@ -40,7 +41,8 @@ def load_data(run: SavedRun) -> tuple[LabelledImages | None, str]:
         return None, ""
     try:
         if isinstance(data, FileSource):
-            data = dataclasses.replace(data, background=tuple(run.record["input"]["background"]))
+            network_input = NetworkInput.from_record(run.record["input"], str(run.run_dir.record))
+            data = dataclasses.replace(data, background=network_input.background)
         data.check()
         backend.load()
         return data.load(), ""
