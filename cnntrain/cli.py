@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import os
 import shlex
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cnntrain import __version__
-from cnntrain.errors import CnntrainError, ConfigError
+from cnntrain.errors import CnntrainError, ConfigError, Stopped
+from cnntrain.signals import StopRequests
 
 if TYPE_CHECKING:
     from cnntrain.config import Experiment
@@ -44,6 +46,8 @@ def main(words: list[str] | None = None) -> int:
         return code
     except CnntrainError as error:
         return explain(error)
+    except Stopped as stop:
+        return stop.exit_code
     except KeyboardInterrupt:
         return STOPPED_BY_SIGINT
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
@@ -71,23 +75,50 @@ def train(words: list[str]) -> int:
     if any(word in ("-sc", "--shell-completion") for word in words):
         composition.complete(list(VERBS), words)
         return 0
+    from cnntrain import multirun
     from cnntrain.config import parse
 
-    request, overrides, _ = checked(words)
+    request, overrides, experiments = checked(words)
     command = shlex.join(["cnntrain", "train", *words])
+    known = [] if composition.has_sweeper(overrides) else experiments
     exit_codes = [0]
 
-    def job(values: dict[str, Any], run_dir: Path, exact: bool) -> float | None:
+    def job(values: dict[str, Any], place: composition.Place) -> float | None:
+        from cnntrain.run_dir import RunDir
         from cnntrain.train import run
 
+        if place.multirun is not None and known[place.number or 0 :][:1] == [parse(values)]:
+            multirun.record_once(place.multirun, known, command=command)
+        claim = functools.partial(RunDir.create, place.folder, exact=place.exact)
         try:
-            return run(parse(values), run_dir, exact=exact, command=command)
+            return run(parse(values), claim, command=command, requests=requests, job_number=place.number)
         except CnntrainError as error:
             exit_codes.append(explain(error))
             return None
 
-    composition.run_jobs(request, overrides, job)
+    with StopRequests().heard() as requests:
+        composition.run_jobs(request, overrides, job)
     return next((code for code in exit_codes if code), 0)
+
+
+def resume(words: list[str]) -> int:
+    """`cnntrain resume RUN [key=value…] [--force]`."""
+    parser = argparse.ArgumentParser("cnntrain resume", description=VERBS["resume"].summary)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or that of a multirun")
+    parser.add_argument(
+        "changes", nargs="*", metavar="KEY=VALUE", help="what is to change, such as schedule.phases.all.epochs=60"
+    )
+    parser.add_argument("--force", action="store_true", help="go on although the result would not be the same")
+    options = parser.parse_intermixed_args(words)
+    from cnntrain import multirun, resuming
+
+    command = shlex.join(["cnntrain", "resume", *words])
+    with StopRequests().heard() as requests:
+        going_on = resuming.GoingOn(options.changes, force=options.force, command=command, requests=requests)
+        if multirun.is_one(options.run):
+            return multirun.resume(options.run, going_on, explain)
+        going_on.resume(options.run)
+    return 0
 
 
 def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
@@ -147,6 +178,9 @@ def evaluate(words: list[str]) -> int:
         "--split", choices=("train", "validation", "test", "all"), default="test", help="default: test"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="write the pictures whose boxes fit worst, true and predicted"
+    )
     options = parser.parse_intermixed_args(words)
     from cnntrain import evaluation
 
@@ -155,7 +189,9 @@ def evaluate(words: list[str]) -> int:
         flags = ["--config-dir", options.config_dir] if options.config_dir else []
         trained = dataclasses.replace(trained, experiment=with_other_data([*flags, *options.overrides], options.run))
     own_data = not any(word.startswith("data") for word in options.overrides)
-    evaluation.evaluate(trained, own_data=own_data, split=options.split, as_json=options.json)
+    evaluation.evaluate(
+        trained, own_data=own_data, split=options.split, as_json=options.json, draw=options.draw
+    )
     return 0
 
 
@@ -198,13 +234,18 @@ def predict(words: list[str]) -> int:
         "--crop-box", type=float, nargs=4, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
         help="what --resize crop_and_resize takes, in fractions of the image",
     )  # fmt: skip
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with the boxes of a RUN")
     options = parser.parse_args(words)
     from cnntrain import prediction
     from cnntrain.answers import Answers
 
-    answers = Answers(options.top, options.form)
     prediction.predict(
-        options.network, options.images, resize=options.resize, crop_box=options.crop_box, answers=answers
+        options.network,
+        options.images,
+        resize=options.resize,
+        crop_box=options.crop_box,
+        answers=Answers(options.top, options.form),
+        draw=options.draw,
     )
     return 0
 
@@ -283,6 +324,7 @@ def print_help(*, keys: bool = False) -> int:
 
 VERBS = {
     "train": Verb("train a network: cnntrain [train] key=value…", train),
+    "resume": Verb("go on with a stopped run, or with a finished one for longer: cnntrain resume RUN", resume),
     "models": Verb("the gallery of architectures; cnntrain models NAME shows one, layer by layer", models),
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
     "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),

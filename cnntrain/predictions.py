@@ -5,12 +5,15 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnntrain.data import Examples
 from cnntrain.errors import DataError
 from cnntrain.files import write_whole
+
+if TYPE_CHECKING:
+    from cnntrain.evaluation import SplitAnswers
 
 FIRST_COLUMNS = ("id", "name", "split", "true", "predicted")
 PROBABILITY = "probability: "
@@ -36,13 +39,10 @@ class Predictions:
         return len(self.ids)
 
     @classmethod
-    def of_splits(cls, answers: Mapping[str, tuple[Examples, np.ndarray]]) -> "Predictions":
-        """The probabilities (m, classes) of the first m examples of each split, by the split's name."""
-        parts = [
-            (name, examples.table, examples.rows[: len(probabilities)])
-            for name, (examples, probabilities) in answers.items()
-        ]
-        probabilities = np.concatenate([found for _, found in answers.values()])
+    def of_splits(cls, answers: "Mapping[str, SplitAnswers]") -> "Predictions":
+        """The answers on one split after another, by the split's name."""
+        parts = [(name, found.examples.table, found.examples.rows) for name, found in answers.items()]
+        probabilities = np.concatenate([found.probabilities for found in answers.values()])
         return cls(
             ids=np.concatenate([table.ids[rows] for _, table, rows in parts]),
             names=np.array([table.names[int(row)] for _, table, rows in parts for row in rows], object),

@@ -25,7 +25,8 @@ def write_tested_run(path, hits, *words, ids=None):
     probabilities[np.arange(600), answers] = 0.8
     run_dir = RunDir.create(path, exact=True)
     run_dir.write_config(to_mapping(experiment))
-    run_dir.write_json(run_dir.record, {"class_names": CLASS_NAMES, "parameters": 1000, "input": {}})
+    record = {"class_names": CLASS_NAMES, "parameters": 1000, "input": {}, "data_fingerprint": "", "class_counts": {}}
+    run_dir.write_json(run_dir.record, record)
     row = {"phase": "all", "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "accuracy": 0.5, "val_loss": ""}
     run_dir.write_history([{**row, "val_accuracy": "", "seconds": 61.5, "images_per_second": 100.0}])
     found = measure(probabilities, LABELS, CLASS_NAMES)

@@ -76,12 +76,12 @@ def test_float16_steps_are_as_large_as_they_should_be():
 def test_evaluation_leaves_the_model_alone_and_measures_as_keras_does():
     model = small_model()
     before = model.get_weights()
-    loss, accuracy = EvaluationLoop(model).run(batches(), 3)
+    measures = EvaluationLoop(model).run(batches(), 3)
     model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     expected = model.evaluate(IMAGES, LABELS, batch_size=8, verbose=0)
-    assert accuracy == pytest.approx(expected[1])
+    assert measures["accuracy"] == pytest.approx(expected[1])
     plain = keras.losses.categorical_crossentropy(LABELS, model(IMAGES)).numpy().mean()
-    assert loss == pytest.approx(plain, rel=1e-5)
+    assert measures["loss"] == pytest.approx(plain, rel=1e-5)
     assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
 
 
@@ -151,6 +151,35 @@ def test_a_call_grows_to_about_a_second_of_steps():
         pace.record(asked[-1], seconds_per_step * asked[-1])
     assert asked == [1, 1, 8, 64, 100, 100, 1]
     assert pace.next(0) == 0
+
+
+def network_with_dropout():
+    """The small network with a layer that draws random numbers."""
+    model = small_model()
+    dropped = keras.layers.Dropout(0.5)(model.layers[-2].output)
+    return keras.Model(model.input, keras.layers.Dense(3, activation="softmax")(dropped))
+
+
+def test_weights_and_sums_are_the_same_to_the_bit_however_steps_are_grouped_into_calls():
+    found = []
+    for calls in ([12], [1] * 12, [5, 1, 6]):
+        model = network_with_dropout()
+        optimizer = Adam(ema_momentum=0.9).build(0.01)
+        loop = TrainingLoop(model, optimizer, Objective({"class": 1.0}))
+        iterator, totals = iter(batches(size=2)), np.zeros(3)
+        for steps in calls:
+            totals = loop.run_steps(iterator, tf.constant(steps), tf.constant(totals)).numpy()
+        found.append([variable.numpy().tobytes() for variable in [*model.variables, *optimizer.variables]] + [totals])
+    assert all(np.array_equal(one, other) for first in found[1:] for one, other in zip(found[0], first, strict=True))
+
+
+def test_an_epoch_that_is_entered_in_the_middle_goes_on_with_its_sums():
+    whole, halves = (TrainingLoop(small_model(), keras.optimizers.SGD(0.1), Objective({"class": 1.0})) for _ in "12")
+    list(whole.run_epoch(batches(), 3))
+    for _ in halves.run_epoch(batches(), 1):
+        pass
+    assert list(halves.run_epoch(batches().skip(1), 3, done=1))[-1] == 3
+    assert halves.sums.totals.tolist() == whole.sums.totals.tolist()
 
 
 def test_conflicting_optimizer_settings_are_refused():

@@ -5,6 +5,7 @@ import pytest
 
 from cnntrain.data.base import Examples, Names, Table
 from cnntrain.errors import DataError
+from cnntrain.evaluation import SplitAnswers
 from cnntrain.predictions import Predictions
 
 CLASS_NAMES = ("<b>", 'a "quoted", name', "line\nbreak", "byte \udcff")
@@ -26,8 +27,8 @@ def predictions(count=40, class_names=CLASS_NAMES):
     half = count // 2
     return table, rows, Predictions.of_splits(
         {
-            "validation": (Examples(table, rows[:count]), probabilities[:half]),  # a limit left the rest out
-            "test": (Examples(table, rows[count:]), probabilities[half:]),
+            "validation": SplitAnswers(Examples(table, rows[:half]), probabilities[:half]),
+            "test": SplitAnswers(Examples(table, rows[half:count]), probabilities[half:]),
         }
     )
 
@@ -41,8 +42,8 @@ def test_answers_are_read_as_they_were_written(tmp_path):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name), err_msg=name)
     test = read.split("test")
     assert len(test) == 20
-    assert test.names[3] == table.names[int(rows[40 + 3])]
-    assert test.labels[3] == table.labels[rows[40 + 3]]
+    assert test.names[3] == table.names[int(rows[20 + 3])]
+    assert test.labels[3] == table.labels[rows[20 + 3]]
     assert test.probabilities.dtype == np.float32
 
 

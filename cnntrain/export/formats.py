@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ OPSET = 18
 
 
 class Runtime(NamedTuple):
-    """What was written, run by the format's own runtime: functions that give probabilities (batch, classes).
+    """What was written, run by the format's own runtime: functions that give answers, see `side_by_side`.
 
     `from_pixels` takes uint8 images (batch, height, width, channels), `from_files` the contents of JPEG and PNG
     files; it is None where the format takes no files.
@@ -70,8 +70,8 @@ def load_saved_model(path: Path) -> Runtime:
     loaded = tf.saved_model.load(str(path))
     from_pixels, from_files = loaded.signatures["serving_default"], loaded.signatures["files"]
     return Runtime(
-        lambda images: from_pixels(images=tf.constant(images))["probabilities"].numpy(),
-        lambda files: from_files(files=tf.constant(files))["probabilities"].numpy(),
+        lambda images: side_by_side(from_pixels(images=tf.constant(images))),
+        lambda files: side_by_side(from_files(files=tf.constant(files))),
     )
 
 
@@ -92,7 +92,7 @@ def load_keras(path: Path) -> Runtime:
     import keras
 
     model = keras.models.load_model(path, compile=False, safe_mode=True)
-    return Runtime(lambda images: model(images, training=False).numpy())
+    return Runtime(lambda images: side_by_side(model(images, training=False)))
 
 
 def write_onnx(serving: "Serving", path: Path) -> None:
@@ -112,7 +112,8 @@ def load_onnx(path: Path) -> Runtime:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return Runtime(lambda images: session.run(["probabilities"], {"images": images})[0])
+    names = [output.name for output in session.get_outputs()]
+    return Runtime(lambda images: side_by_side(dict(zip(names, session.run(names, {"images": images}), strict=True))))
 
 
 def write_litert(serving: "Serving", path: Path) -> None:
@@ -137,16 +138,28 @@ def load_litert(path: Path) -> Runtime:
         interpreter = Interpreter(str(path))
         interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner()
-    return Runtime(lambda images: signature(images=images)["probabilities"])
+    return Runtime(lambda images: side_by_side(signature(images=images)))
 
 
 def traced(serving: "Serving") -> Any:
-    """The network from pixels as TensorFlow's function, `images` to `probabilities`."""
+    """The network from pixels as TensorFlow's function, `images` to `probabilities` and, where it tells, `box`."""
     import tensorflow as tf
 
     network = serving.from_pixels()
     signature = [tf.TensorSpec([None, None, None, None], tf.uint8, name="images")]
-    return tf.function(lambda images: {"probabilities": network(images, training=False)}, input_signature=signature)
+
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        answers = network(images, training=False)
+        return answers if isinstance(answers, dict) else {"probabilities": answers}
+
+    return tf.function(answer, input_signature=signature)
+
+
+def side_by_side(answers: Any) -> np.ndarray:
+    """Probabilities (batch, classes) and, where the network tells, boxes beside them (batch, classes + 4)."""
+    if not isinstance(answers, Mapping):
+        return np.asarray(answers)
+    return np.concatenate([answers[name] for name in ("probabilities", "box") if name in answers], axis=1)
 
 
 FORMATS = {

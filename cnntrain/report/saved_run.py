@@ -60,8 +60,8 @@ class SavedRun:
         return self.run_dir.path.resolve().name
 
     def answers(self, split: str) -> Predictions | None:
-        """The answers to the images of a split; None where there are none."""
-        found = self.predictions.split(split) if self.predictions else None
+        """The answers to the images of a split; None where there are none, or none of a finished run."""
+        found = self.predictions.split(split) if self.predictions and self.measures else None
         return found if found is not None and len(found) else None
 
 
