@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SMALLEST_LOGARITHM = 1e-12
 HEAT_COLOUR = (255, 40, 0)
 SIDE = 96
+AT_ONCE = 4  # images whose activations are held together, all layers of them
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,13 @@ def heat_pictures(
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.preprocess import preprocess
 
-    pixels = dataclasses.replace(network_input, preprocess="raw")
-    images, *_ = next(iter(Batches(examples, pixels, batch_size=len(examples)).epoch()))
-    heats = heat_maps(model, preprocess(images, network_input.preprocess).numpy(), answers)
-    if heats is None:
+    unscaled = dataclasses.replace(network_input, preprocess="raw")
+    images, *_ = next(iter(Batches(examples, unscaled, batch_size=len(examples)).epoch()))
+    prepared = preprocess(images, network_input.preprocess).numpy()
+    parts = [slice(first, first + AT_ONCE) for first in range(0, len(prepared), AT_ONCE)]
+    found = [heat_maps(model, prepared[part], answers[part]) for part in parts]
+    heats = [heat for part in found if part is not None for heat in part]
+    if not heats:
         return []
     seen = np.clip(images.numpy(), 0, 255).astype(np.uint8)
     return [overlaid(pixels, heat) for pixels, heat in zip(seen, heats, strict=True)]
