@@ -45,7 +45,7 @@ def main(words: list[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is known for what it is
         return code
     except CnntrainError as error:
-        return report(error)
+        return explain(error)
     except Stopped as stop:
         return stop.exit_code
     except KeyboardInterrupt:
@@ -59,7 +59,7 @@ def main(words: list[str] | None = None) -> int:
         return 1
 
 
-def report(error: CnntrainError) -> int:
+def explain(error: CnntrainError) -> int:
     """Prints a user's mistake; its exit code."""
     for line in str(error).splitlines():
         print(line, file=sys.stderr)
@@ -93,7 +93,7 @@ def train(words: list[str]) -> int:
         try:
             return run(parse(values), claim, command=command, requests=requests, job_number=place.number)
         except CnntrainError as error:
-            exit_codes.append(report(error))
+            exit_codes.append(explain(error))
             return None
 
     with StopRequests().heard() as requests:
@@ -116,7 +116,7 @@ def resume(words: list[str]) -> int:
     with StopRequests().heard() as requests:
         going_on = resuming.GoingOn(options.changes, force=options.force, command=command, requests=requests)
         if multirun.is_one(options.run):
-            return multirun.resume(options.run, going_on, report)
+            return multirun.resume(options.run, going_on, explain)
         going_on.resume(options.run)
     return 0
 
@@ -272,6 +272,20 @@ def export(words: list[str]) -> int:
     return 0 if agrees else 1
 
 
+def report(words: list[str]) -> int:
+    """`cnntrain report RUN…`."""
+    from cnntrain.report import verbs
+
+    return verbs.report(words, VERBS["report"].summary)
+
+
+def compare(words: list[str]) -> int:
+    """`cnntrain compare RUN RUN…`."""
+    from cnntrain.report import verbs
+
+    return verbs.compare(words, VERBS["compare"].summary)
+
+
 def models(words: list[str]) -> int:
     """`cnntrain models [NAME]`."""
     parser = argparse.ArgumentParser("cnntrain models", description=VERBS["models"].summary)
@@ -315,6 +329,8 @@ VERBS = {
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
     "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),
     "evaluate": Verb("measure a trained network on its data, or others: cnntrain evaluate RUN [data=…]", evaluate),
+    "report": Verb("write a page that explains a run, report.html in its folder: cnntrain report RUN…", report),
+    "compare": Verb("which run is better, and is it more than chance: cnntrain compare RUN RUN…", compare),
     "export": Verb("write a trained network for use without cnntrain: cnntrain export RUN --format onnx", export),
     "predict": Verb("classify image files: cnntrain predict RUN|NAME IMAGE…", predict),
 }
