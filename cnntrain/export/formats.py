@@ -98,11 +98,16 @@ def load_keras(path: Path) -> Runtime:
 def write_onnx(serving: "Serving", path: Path) -> None:
     """Writes an ONNX file; the names of the classes are JSON in its metadata."""
     import onnx
+    import tensorflow as tf
     import tf2onnx
 
     function = traced(serving)
     with silent_standard_error():
         model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    for value, inside in function.get_concrete_function().graph.captures:
+        if value.dtype != tf.resource:  # a constant of a layer, which the converter takes for one more input
+            model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), inside.name))
+    del model.graph.input[1:]
     model.metadata_props.add(key=CLASS_NAMES, value=json.dumps(serving.class_names, ensure_ascii=False))
     onnx.save(model, path)
 
