@@ -104,10 +104,11 @@ def write_onnx(serving: "Serving", path: Path) -> None:
     function = traced(serving)
     with silent_standard_error():
         model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    used = {name for node in model.graph.node for name in node.input}
+    del model.graph.input[1:]  # constants of layers, which the converter takes for more inputs
     for value, inside in function.get_concrete_function().graph.captures:
-        if value.dtype != tf.resource:  # a constant of a layer, which the converter takes for one more input
+        if inside.name in used and value.dtype != tf.resource:
             model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), inside.name))
-    del model.graph.input[1:]
     model.metadata_props.add(key=CLASS_NAMES, value=json.dumps(serving.class_names, ensure_ascii=False))
     onnx.save(model, path)
 
