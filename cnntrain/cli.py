@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import os
 import shlex
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cnntrain import __version__
-from cnntrain.errors import CnntrainError, ConfigError
+from cnntrain.errors import CnntrainError, ConfigError, Stopped
+from cnntrain.signals import StopRequests
 
 if TYPE_CHECKING:
     from cnntrain.config import Experiment
@@ -44,6 +46,8 @@ def main(words: list[str] | None = None) -> int:
         return code
     except CnntrainError as error:
         return report(error)
+    except Stopped as stop:
+        return stop.exit_code
     except KeyboardInterrupt:
         return STOPPED_BY_SIGINT
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
@@ -71,23 +75,50 @@ def train(words: list[str]) -> int:
     if any(word in ("-sc", "--shell-completion") for word in words):
         composition.complete(list(VERBS), words)
         return 0
+    from cnntrain import multirun
     from cnntrain.config import parse
 
-    request, overrides, _ = checked(words)
+    request, overrides, experiments = checked(words)
     command = shlex.join(["cnntrain", "train", *words])
+    known = [] if composition.has_sweeper(overrides) else experiments
     exit_codes = [0]
 
-    def job(values: dict[str, Any], run_dir: Path, exact: bool) -> float | None:
+    def job(values: dict[str, Any], place: composition.Place) -> float | None:
+        from cnntrain.run_dir import RunDir
         from cnntrain.train import run
 
+        if place.multirun is not None and known[place.number or 0 :][:1] == [parse(values)]:
+            multirun.record_once(place.multirun, known, command=command)
+        claim = functools.partial(RunDir.create, place.folder, exact=place.exact)
         try:
-            return run(parse(values), run_dir, exact=exact, command=command)
+            return run(parse(values), claim, command=command, requests=requests, job_number=place.number)
         except CnntrainError as error:
             exit_codes.append(report(error))
             return None
 
-    composition.run_jobs(request, overrides, job)
+    with StopRequests().heard() as requests:
+        composition.run_jobs(request, overrides, job)
     return next((code for code in exit_codes if code), 0)
+
+
+def resume(words: list[str]) -> int:
+    """`cnntrain resume RUN [key=value…] [--force]`."""
+    parser = argparse.ArgumentParser("cnntrain resume", description=VERBS["resume"].summary)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or that of a multirun")
+    parser.add_argument(
+        "changes", nargs="*", metavar="KEY=VALUE", help="what is to change, such as schedule.phases.all.epochs=60"
+    )
+    parser.add_argument("--force", action="store_true", help="go on although the result would not be the same")
+    options = parser.parse_intermixed_args(words)
+    from cnntrain import multirun, resuming
+
+    command = shlex.join(["cnntrain", "resume", *words])
+    with StopRequests().heard() as requests:
+        going_on = resuming.GoingOn(options.changes, force=options.force, command=command, requests=requests)
+        if multirun.is_one(options.run):
+            return multirun.resume(options.run, going_on, report)
+        going_on.resume(options.run)
+    return 0
 
 
 def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
@@ -270,6 +301,7 @@ def print_help(*, keys: bool = False) -> int:
 
 VERBS = {
     "train": Verb("train a network: cnntrain [train] key=value…", train),
+    "resume": Verb("go on with a stopped run, or with a finished one for longer: cnntrain resume RUN", resume),
     "models": Verb("the gallery of architectures; cnntrain models NAME shows one, layer by layer", models),
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
     "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),

@@ -10,11 +10,23 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cnntrain.errors import ConfigError
-from cnntrain.overrides import OVERRIDE, PRIMARY, Request, conf_dir, key_of, options, quote
+from cnntrain.overrides import (
+    OVERRIDE,
+    PRIMARY,
+    Request,
+    accepted,
+    conf_dir,
+    group_names,
+    key_of,
+    options,
+    quote,
+    quoted,
+)
 from cnntrain.settings import unknown
 
 Parsed = TypeVar("Parsed")
@@ -51,12 +63,17 @@ def jobs(request: Request, overrides: list[str]) -> Iterator[list[str]]:
     parsed = OverridesParser.create().parse_overrides(overrides)
     sweeps = [item for item in parsed if item.is_sweep_override()]
     fixed = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
-    if not request.multirun or any(item.key_or_group == "hydra/sweeper" for item in parsed):
+    if not request.multirun or has_sweeper(overrides):
         yield fixed
         return
     choices = [[f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()] for item in sweeps]
     for combination in itertools.product(*choices):
         yield [*fixed, *combination]
+
+
+def has_sweeper(overrides: list[str]) -> bool:
+    """Whether another sweeper than Hydra's own makes the jobs up as it goes."""
+    return any(text.lstrip("+").startswith("hydra/sweeper=") for text in overrides)
 
 
 def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -87,6 +104,33 @@ def compose_over(run: Path, request: Request, overrides: list[str]) -> dict[str,
     of_data = [text for text in overrides if key_of(text).startswith("data")]
     others = [text for text in overrides if text not in of_data]
     return compose(recorded, others)[0] | {"data": compose(request, of_data)[0]["data"]}
+
+
+def changed(values: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
+    """A plain configuration with KEY=VALUE words put into it; raises ConfigError for other words."""
+    import copy
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    result = copy.deepcopy(dict(values))
+    groups = group_names([conf_dir()])
+    for word in words:
+        key, equals, value = word.lstrip("+").partition("=")
+        if not equals or word.startswith(("-", "~")) or key.startswith("hydra"):
+            raise ConfigError(f"{word}: expected KEY=VALUE, such as schedule.phases.all.epochs=60")
+        if key in groups:
+            raise ConfigError(f"{word}: a run keeps its options; expected the full key of a value, {key}.…=…")
+        text = quoted(key, value, multirun=False)
+        if not accepted(text, multirun=False):
+            raise ConfigError(f"{word}: can't be read; expected KEY=VALUE")
+        *path, last = key.split(".")
+        place = result
+        for name in path:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{word}: {name} is a value and has no keys below it")
+        place[last] = OverridesParser.create().parse_override(text).value()
+    return result
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -162,10 +206,23 @@ def keys_of(values: Any, prefix: str = "") -> Iterator[str]:
             yield from keys_of(value, f"{prefix}{number}.")
 
 
-def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, Any], Path, bool], Any]) -> None:
-    """Lets Hydra run `job` once, or once for each job of a multirun, with (values, run folder, exact).
+@dataclass(frozen=True)
+class Place:
+    """Where a job's run goes: `exact` says that the folder was named outright.
 
-    `exact` says that the folder was named outright. Also serves Hydra's own --cfg, --info and completion.
+    Of a multirun: the folder of all its jobs, and the number of this one.
+    """
+
+    folder: Path
+    exact: bool
+    multirun: Path | None = None
+    number: int | None = None
+
+
+def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, Any], Place], Any]) -> None:
+    """Lets Hydra run `job` once, or once for each job of a multirun, with its values and place.
+
+    Also serves Hydra's own --cfg, --info and completion.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -175,11 +232,12 @@ def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, An
     def task(config: Any) -> Any:
         started.append(True)
         hydra_config = HydraConfig.get()
-        exact = any(item.startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
-        exact = exact or hydra_config.mode is not None and hydra_config.mode.name == "MULTIRUN"
         folder = Path(hydra_config.runtime.output_dir)
+        place = Place(folder, any(item.startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra))
+        if hydra_config.mode is not None and hydra_config.mode.name == "MULTIRUN":
+            place = Place(folder, True, Path(hydra_config.sweep.dir).absolute(), int(hydra_config.job.num))
         try:
-            return job(plain(config), folder, exact)
+            return job(plain(config), place)
         finally:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # Hydra made it; it is empty when the job failed at its start

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from cnntrain.data import SOURCES, Source
 from cnntrain.data.augmentation import Augmentation
@@ -11,7 +11,19 @@ from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimizers import OPTIMIZERS, Optimizer
 from cnntrain.phases import FeatureCache, Schedule
-from cnntrain.settings import Count, Fraction, NonNegative, WholeNumber, convert, fields_of, read, unknown
+from cnntrain.settings import (
+    Above,
+    Between,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    WholeNumber,
+    convert,
+    fields_of,
+    read,
+    unknown,
+)
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -35,6 +47,28 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When the state that `cnntrain resume` goes on from is written, beside the end of each epoch.
+
+    `every_minutes`: so often within an epoch; null: not at all. `keep`: the last so many stay.
+    """
+
+    every_minutes: Positive | None = 5.0
+    keep: Count = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """What on_nan=rollback does: back to the last checkpoint, with the learning rate times `learning_rate_factor`.
+
+    `times`: how often in a run, before it ends all the same.
+    """
+
+    times: Count = 3
+    learning_rate_factor: Annotated[float, Above(0), Between(0, 1)] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """All that decides a run.
 
@@ -43,6 +77,7 @@ class Experiment:
     `label_smoothing`: so much of each target is spread over all classes.
     `class_weights`: `balanced`, or a weight for classes by name; null weighs all examples alike.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
+    `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
     """
 
     model: Architecture
@@ -58,6 +93,9 @@ class Experiment:
     parallel_calls: Count | None = None
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    on_nan: Literal["stop", "rollback"] = "stop"
+    rollback: Rollback = field(default_factory=Rollback)
 
 
 def parse(values: Mapping[str, Any]) -> Experiment:

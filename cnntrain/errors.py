@@ -3,7 +3,10 @@
 CnntrainError
 ├── ConfigError      2    the command line or a YAML file
 ├── DataError        3    images, labels, splits, weights, run folders that can't be read
-└── TrainingError    4    training itself: a loss that is not a number, no memory left
+└── TrainingError    4    training itself: a loss that is not a number, no memory or disk left
+    └── NotFinite
+
+Stopped            130    by SIGINT, or 143 by SIGTERM: no mistake, and the state is saved
 """
 
 
@@ -33,3 +36,15 @@ class TrainingError(CnntrainError):
     """Training can't go on."""
 
     exit_code = 4
+
+
+class NotFinite(TrainingError):
+    """A loss or a weight is NaN or infinite."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to stop."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number

@@ -16,14 +16,15 @@ from cnntrain.data.base import Table
 from cnntrain.data.file_source import FileSource
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.keras_file import UNLOADABLE, load_network
 from cnntrain.measures import measure
-from cnntrain.models.applications import UNLOADABLE
 from cnntrain.run_dir import RunDir
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,8 @@ class TrainedRun:
     def load_model(self) -> "keras.Model":
         """The network of the best epoch; raises DataError where it is damaged."""
         backend.load()
-        import keras
-
-        import cnntrain.models.layers  # noqa: F401 - registers the layers that saved networks name
-
         try:
-            return keras.models.load_model(self.run_dir.model, compile=False, safe_mode=True)
+            return load_network(self.run_dir.model)
         except UNLOADABLE as error:
             raise DataError(f"{self.run_dir.model}: can't be loaded: {error}") from error
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnntrain.data.pipeline import Batches
-from cnntrain.files import cache_folder, whole_folder
+from cnntrain.files import cache_folder, take_room, whole_folder
 from cnntrain.models.transfer import in_precision
 from cnntrain.phases import FeatureCache
 from cnntrain.terminal import Terminal
@@ -89,12 +89,23 @@ class Views:
 
 
 class FrozenLayers:
-    """The frozen part of a network in one phase: runs it, and keeps what it gives within the settings' bounds."""
+    """The frozen part of a network in one phase: runs it, and keeps what it gives within the settings' bounds.
 
-    def __init__(self, network: keras.Model, settings: FeatureCache, terminal: Terminal):
+    `between_batches` is called when a batch is done, and may raise.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        settings: FeatureCache,
+        terminal: Terminal,
+        *,
+        between_batches: Callable[[], None] = lambda: None,
+    ):
         self.network = in_precision(network, settings.precision) if settings.precision else network
         self.settings = settings
         self.terminal = terminal
+        self.between_batches = between_batches
         self.room_mib = float(settings.limit_mb)
         self.images_per_second: float | None = None
         self.features = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
@@ -144,6 +155,7 @@ class FrozenLayers:
                         arrays[name] = allocate(name, (count, *value.shape[1:]), kind)
                     arrays[name][rows] = tf.cast(value, arrays[name].dtype).numpy()
                 advance(len(rows))
+                self.between_batches()
                 if step == 0:  # it built the graph
                     start = time.perf_counter()
         if count > size:
@@ -157,7 +169,9 @@ class FrozenLayers:
 
                 def allocate(name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:
                     path = temporary / f"{name.replace('/', '-')}.npy"
-                    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(kind), shape=shape)
+                    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(kind), shape=shape)
+                    take_room(path)
+                    return array
 
                 self._fill(allocate, batches, epoch, steps, label)
             forget_oldest(folder, self.settings.limit_mb * MIB)

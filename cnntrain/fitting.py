@@ -36,7 +36,7 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
     image_size = architecture.image_size
     if image_size is None:
         image_size = architecture.fitting_size((height, width)) if height and width else architecture.default_image_size
-    architecture = with_absolute_paths(dataclasses.replace(architecture, image_size=image_size))
+    architecture = dataclasses.replace(architecture, image_size=image_size)
     network_input = NetworkInput(
         image_size=image_size,
         channels=architecture.channels(channels),
@@ -46,12 +46,17 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
         crop_box=architecture.crop_box,
         background=red_green_blue(data.background) if isinstance(data, FileSource) else WHITE,
     )
-    experiment = dataclasses.replace(experiment, model=architecture, data=with_absolute_paths(data))
-    return experiment, network_input
+    return wherever_started(dataclasses.replace(experiment, model=architecture)), network_input
+
+
+def wherever_started(experiment: Experiment) -> Experiment:
+    """The experiment with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
+    model, data = with_absolute_paths(experiment.model), with_absolute_paths(experiment.data)
+    return dataclasses.replace(experiment, model=model, data=data)
 
 
 def with_absolute_paths(settings: Group) -> Group:
-    """The group with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
+    """The group with absolute paths."""
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     given = {name: value for name, value in values.items() if isinstance(value, Path)}
     paths: dict[str, Any] = {name: path.expanduser().absolute() for name, path in given.items()}

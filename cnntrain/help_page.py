@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 EXAMPLES = (
     ("cnntrain", "LeNet-5 on scikit-learn's digits: nothing to download"),
@@ -73,15 +74,15 @@ def wrapped(text: str, indent: int) -> str:
 
 def keys_page() -> str:
     """Every key with its default and what it takes, by group."""
-    from cnntrain.config import CHOICES, Experiment, Limits
-    from cnntrain.data.augmentation import Augmentation
+    from cnntrain.config import CHOICES, Experiment
     from cnntrain.phases import Phase
     from cnntrain.settings import fields_of
 
     lines = ["usage: cnntrain [train] GROUP=OPTION… KEY=VALUE…", "", "top level:"]
-    plain = [name for name in fields_of(Experiment) if name not in (*CHOICES, "augmentation", "schedule", "limits")]
-    lines += key_lines(Experiment, "", plain)
-    nested: dict[str, type] = {"limits": Limits, "augmentation": Augmentation, "schedule.phases.NAME": Phase}
+    annotations = {name: kind for name, kind in fields_of(Experiment).items() if name not in (*CHOICES, "schedule")}
+    nested: dict[str, Any] = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
+    lines += key_lines(Experiment, "", [name for name in annotations if name not in nested])
+    nested["schedule.phases.NAME"] = Phase
     for prefix, settings in nested.items():
         lines += ["", f"{prefix}:", *key_lines(settings, f"{prefix}.", list(fields_of(settings)))]
     for group, (key, classes) in CHOICES.items():
@@ -99,7 +100,10 @@ def key_lines(cls: type, prefix: str, names: list[str]) -> Iterator[str]:
     """A line for each key: its full name, default, and what it takes."""
     from cnntrain.settings import describe, fields_of, has_default
 
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    defaults = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(cls)
+    }
     for name in names:
         default = "null" if defaults[name] is None else str(defaults[name]) if has_default(cls, name) else "required"
         yield f"  {prefix + name:<48} {default:<12} {describe(fields_of(cls)[name])}"

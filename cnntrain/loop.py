@@ -78,8 +78,9 @@ class Pace:
 
 
 class Sums:
-    """Loss and accuracy over many batches: a call of the graph adds up its own, and Python those of the calls.
+    """Loss and accuracy over many batches, which every call of the graph takes and gives back.
 
+    They are added up in float64, one batch after another, so that it does not matter which of them a call has.
     Keras's metrics are variables, whose updates in every step cost a small network a twelfth of its speed.
     """
 
@@ -89,10 +90,6 @@ class Sums:
     def reset(self) -> None:
         """Begins anew."""
         self.totals = np.zeros(3)  # of loss, hits and images
-
-    def add(self, sums: tf.Tensor) -> None:
-        """Adds what a call gave."""
-        self.totals += sums.numpy()
 
     @property
     def loss(self) -> float:
@@ -106,10 +103,10 @@ class Sums:
 
     @staticmethod
     def of_batch(loss: tf.Tensor, targets: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-        """The sums (3,) of a batch: its mean loss, targets and probabilities (batch, classes) each."""
-        images = tf.cast(tf.shape(targets)[0], tf.float32)
+        """The float64 sums (3,) of a batch: its mean loss, targets and probabilities (batch, classes) each."""
+        images = tf.cast(tf.shape(targets)[0], tf.float64)
         hits = tf.equal(tf.argmax(targets, axis=1), tf.argmax(probabilities, axis=1))
-        return tf.stack([loss * images, tf.reduce_sum(tf.cast(hits, tf.float32)), images])
+        return tf.stack([tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images])
 
 
 class TrainingLoop:
@@ -136,23 +133,26 @@ class TrainingLoop:
         self.variables = model.trainable_variables
         optimizer.build(self.variables)
 
-    def run_epoch(self, batches: tf.data.Dataset, steps: int) -> Iterator[int]:
-        """Trains on so many batches; gives the number of steps done so far, about once a second."""
-        self.sums.reset()
-        return run_paced(self.run_steps, batches, steps, self.sums, self.pace)
+    def run_epoch(self, batches: tf.data.Dataset, steps: int, *, done: int = 0) -> Iterator[int]:
+        """Trains for so many steps, of which the first are `done`, without their batches and with their sums.
+
+        Gives the number of steps done so far, about once a second.
+        """
+        if not done:
+            self.sums.reset()
+        return run_paced(self.run_steps, batches, steps, self.sums, self.pace, done=done)
 
     @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
-        """So many training steps, in one call of the graph; their sums (3,)."""
-        sums = tf.zeros(3)
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
+        """So many training steps, in one call of the graph; the totals (3,) with theirs."""
         for _ in tf.range(steps):
-            sums += self.step(*next(iterator))
-        return sums
+            totals += self.step(*next(iterator))
+        return totals
 
     def step(
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
-        """One update (or one of several batches of an accumulated one); its sums (3,)."""
+        """One update (or one of several batches of an accumulated one); its float64 sums (3,)."""
         if self.frozen is not None:
             images = self.frozen(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -169,19 +169,20 @@ class TrainingLoop:
 
 
 def run_paced(
-    run_steps: Callable[[tf.data.Iterator, tf.Tensor], tf.Tensor],
+    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], tf.Tensor],
     batches: tf.data.Dataset,
     steps: int,
     sums: Sums,
     pace: Pace,
+    *,
+    done: int = 0,
 ) -> Iterator[int]:
-    """Calls the graph for so many steps in all, about a second a time; gives the number done so far."""
+    """Calls the graph until so many steps are done, about a second a time; gives the number done so far."""
     iterator = iter(batches)
-    done = 0
     while done < steps:
         count = pace.next(steps - done)
         start = time.perf_counter()
-        sums.add(run_steps(iterator, tf.constant(count)))
+        sums.totals = run_steps(iterator, tf.constant(count), tf.constant(sums.totals)).numpy()
         pace.record(count, time.perf_counter() - start)
         done += count
         yield done
@@ -223,22 +224,23 @@ class EvaluationLoop:
         self.sums = Sums()
         self.pace = Pace()
 
-    def run(self, batches: tf.data.Dataset, steps: int) -> tuple[float, float]:
-        """The loss and accuracy over so many batches."""
+    def run(
+        self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
+    ) -> tuple[float, float]:
+        """The loss and accuracy over so many batches; `between_calls` is called about once a second."""
         self.sums.reset()
         for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
-            pass
+            between_calls()
         return self.sums.loss, self.sums.accuracy
 
     @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
-        """So many batches, in one call of the graph; their sums (3,)."""
-        sums = tf.zeros(3)
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
+        """So many batches, in one call of the graph; the totals (3,) with theirs."""
         for _ in tf.range(steps):
             images, targets, _ = next(iterator)
             if self.frozen is not None:
                 images = self.frozen(images, training=False)
             probabilities = named(self.model(images, training=False))["class"]
             loss = keras.losses.CategoricalCrossentropy()(targets["class"], probabilities)
-            sums += Sums.of_batch(loss, targets["class"], probabilities)
-        return sums
+            totals += Sums.of_batch(loss, targets["class"], probabilities)
+        return totals

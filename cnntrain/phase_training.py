@@ -1,16 +1,18 @@
 """One phase of a run: what trains, on which batches, epoch after epoch."""
 
+import dataclasses
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
 
-from cnntrain.errors import TrainingError
+from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
 from cnntrain.files import whole_file
 from cnntrain.freezing import depth_factors, freeze
 from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
+from cnntrain.optimizers import Optimizer
 from cnntrain.phases import Phase, learning_rate_curve
 from cnntrain.terminal import duration
 
@@ -23,7 +25,7 @@ class PhaseTraining:
     """A phase under way, with an optimizer and a learning-rate curve of its own.
 
     What is frozen runs on each image once where its output can be kept (see `keep_features`), else in every step.
-    History and the best epoch are the job's: they go on over phases.
+    History and the best epoch are the job's: they go on over phases. A phase can be entered anywhere in it.
     """
 
     def __init__(self, job: "Job", name: str, phase: Phase):
@@ -31,8 +33,8 @@ class PhaseTraining:
         self.name = name
         self.phase = phase
         self.epochs = job.epochs[name]
-        self.first = len(job.progress.history)
-        self.optimizer = job.experiment.optimizer.for_phase(name)
+        self.first = len(job.progress.history) - job.progress.epochs
+        self.optimizer = self.own_optimizer()
         self.divided = freeze(job.model, phase, phase_name=name, head=job.experiment.model.head)
         job.terminal.line(self.title())
         self.training: Batches | Views = job.training_batches
@@ -41,7 +43,15 @@ class PhaseTraining:
         if self.divided.frozen is not None:
             self.keep_features(self.divided.frozen)
         self.loop = self.training_loop()
+        job.keeper.put_back_phase(self.loop)
         self.evaluation = EvaluationLoop(self.divided.trained, frozen=self.frozen_in_validation)
+
+    def own_optimizer(self) -> Optimizer:
+        """The optimizer's settings for this phase, slower after each rollback."""
+        experiment = self.job.experiment
+        optimizer = experiment.optimizer.for_phase(self.name)
+        factor = experiment.rollback.learning_rate_factor**self.job.progress.rollbacks
+        return dataclasses.replace(optimizer, learning_rate=cast(float, optimizer.learning_rate) * factor)
 
     def title(self) -> str:
         """What trains, and how much that is."""
@@ -54,7 +64,7 @@ class PhaseTraining:
     def keep_features(self, network: keras.Model) -> None:
         """Runs the frozen layers once on the validation images, and on views of the training images."""
         job, settings = self.job, self.job.experiment.feature_cache
-        frozen = FrozenLayers(network, settings, job.terminal)
+        frozen = FrozenLayers(network, settings, job.terminal, between_batches=job.requests.raise_if_asked)
         self.frozen_in_training = self.frozen_in_validation = frozen.network
         if settings.where == "off" or self.epochs == 1:
             return
@@ -100,12 +110,10 @@ class PhaseTraining:
         return TrainingLoop(model, keras_optimizer, objective, frozen=self.frozen_in_training)
 
     def run(self) -> None:
-        """All epochs of the phase, or those until nothing is gained any more."""
-        job, patience = self.job, self.phase.early_stopping_patience
-        progress = job.progress
-        progress.epochs_since_best = 0
-        for number in range(self.first, self.first + self.epochs):
-            row = self.train_epoch(number)
+        """All epochs of the phase that are left, or those until nothing is gained any more."""
+        job, progress = self.job, self.job.progress
+        while not progress.at_end_of(self.phase, self.epochs):
+            row = self.train_epoch(len(progress.history))
             with averaged_weights(self.loop.model, self.loop.optimizer):
                 row |= self.validate()
                 best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
@@ -113,50 +121,60 @@ class PhaseTraining:
                     with whole_file(job.run_dir.model) as temporary:
                         job.model.save(temporary)
             job.run_dir.write_history(progress.history)
+            job.keeper.save(progress, self.loop)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
-            if patience and progress.epochs_since_best >= patience:
-                job.terminal.line(f"{self.name}: no gain in {patience} epochs; best was {progress.best_epoch}")
-                break
+        if progress.epochs < self.epochs:
+            patience = self.phase.early_stopping_patience
+            job.terminal.line(f"{self.name}: no gain in {patience} epochs; best was {progress.best_epoch}")
 
     def train_epoch(self, number: int) -> dict[str, Any]:
-        """One epoch's training; its row of the history without validation."""
-        job, loop, size = self.job, self.loop, self.job.experiment.batch_size
-        start = time.perf_counter()
-        batches = self.training.epoch(number)
-        images = min(job.steps_per_epoch * size, len(job.labelled.train))
+        """What is left of one epoch's training; the epoch's row of the history without validation."""
+        job, loop, progress = self.job, self.loop, self.job.progress
+        batches = self.training.epoch(number, first_batch=progress.steps)
+        images = min(job.steps_per_epoch * job.experiment.batch_size, len(job.labelled.train))
+        start = time.perf_counter() - progress.seconds
         with job.terminal.epoch_bar(f"{self.name} {number + 1}", job.steps_per_epoch) as bar:
-            for done in loop.run_epoch(batches, job.steps_per_epoch):
-                loss, accuracy = loop.sums.loss, loop.sums.accuracy
-                if not np.isfinite(loss):
-                    raise TrainingError(self.diverged(number + 1, loss, done))
-                rate = min(done * size, images) / (time.perf_counter() - start)
-                bar.update(done, loss=loss, accuracy=accuracy, images_per_second=rate)
-        seconds = time.perf_counter() - start
+            for done in loop.run_epoch(batches, job.steps_per_epoch, done=progress.steps):
+                if not np.isfinite(loop.sums.loss):
+                    raise NotFinite(self.diverged(f"the loss is {loop.sums.loss}", number + 1, done))
+                progress.steps, progress.seconds = done, time.perf_counter() - start
+                rate = min(done * job.experiment.batch_size, images) / progress.seconds
+                bar.update(done, loss=loop.sums.loss, accuracy=loop.sums.accuracy, images_per_second=rate)
+                job.requests.raise_if_asked()
+                job.keeper.save_if_due(progress, loop)
         return {
             "phase": self.name,
             "epoch": number + 1,
             "learning_rate": loop.learning_rate(),
-            "loss": loss,
-            "accuracy": accuracy,
+            "loss": loop.sums.loss,
+            "accuracy": loop.sums.accuracy,
             "val_loss": "",
             "val_accuracy": "",
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / seconds, 1),
+            "seconds": round(progress.seconds, 3),
+            "images_per_second": round(images / progress.seconds, 1),
         }
 
-    def diverged(self, epoch: int, loss: float, step: int) -> str:
-        """What to say and advise when the loss is no number."""
+    def diverged(self, what: str, epoch: int, step: int) -> str:
+        """What to say and advise when a number is none."""
         return (
-            f"epoch {epoch} of phase {self.name}: the loss is {loss} by step {step};"
+            f"epoch {epoch} of phase {self.name}: {what} by step {step};"
             f" {self.job.progress.reached()} is kept.\n"
             f"Lower optimizer.learning_rate (it is {self.optimizer.learning_rate:g}), lengthen"
             f" schedule.phases.{self.name}.warmup_epochs, or set optimizer.clip_norm=1"
         )
 
     def validate(self) -> dict[str, float]:
-        """Loss and accuracy on the validation images, if there are any."""
-        steps = self.job.steps(self.job.labelled.validation)
+        """Loss and accuracy on the validation images, if there are any; raises NotFinite for weights that are none."""
+        job, epoch = self.job, len(self.job.progress.history) + 1
+        for variable in job.model.variables:
+            if not np.isfinite(variable.numpy()).all():
+                raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, job.progress.steps))
+        steps = job.steps(job.labelled.validation)
         if not steps:
             return {}
-        loss, accuracy = self.evaluation.run(self.validation.epoch(), steps)
+        loss, accuracy = self.evaluation.run(
+            self.validation.epoch(), steps, between_calls=job.requests.raise_if_asked
+        )
+        if not np.isfinite(loss):
+            raise NotFinite(self.diverged(f"the validation loss is {loss}", epoch, job.progress.steps))
         return {"val_loss": loss, "val_accuracy": accuracy}

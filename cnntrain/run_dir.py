@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.files import write_whole
+from cnntrain.files import remove_unfinished, write_whole
+
+NEEDED_OF_RECORD = {"input": dict, "class_names": list, "data_fingerprint": str, "class_counts": dict}
 
 
 class RunDir:
     """The folder of one run.
 
-    `create` makes a new one, and `open` finds one that exists; a folder that a process trains in is locked
-    until that process ends.
+    `create` makes a new one, `open` finds one that exists, and `reopen` does so to train in it; a folder that a
+    process trains in is locked until that process ends.
     """
 
     def __init__(self, path: Path):
@@ -28,6 +30,7 @@ class RunDir:
         self.quarantine = path / "quarantine.csv"
         self.metrics = path / "metrics.json"
         self.model = path / "model.keras"
+        self.checkpoints = path / "checkpoints"
         self.curves = path / "curves.png"
         self.confusion = path / "confusion.png"
         self.log = path / "log.txt"
@@ -67,15 +70,38 @@ class RunDir:
             raise DataError(f"{path}: expected a run's folder, as cnntrain writes one; it {kind}")
         return run_dir
 
+    @classmethod
+    def reopen(cls, path: Path) -> "RunDir":
+        """The folder of a run that exists, locked, without what a killed process had begun to write.
+
+        Raises DataError where there is none, ConfigError while another process trains in it.
+        """
+        run_dir = cls.open(path)
+        if not run_dir._locked():
+            raise ConfigError(f"{path}: another process trains in this folder; stop it first, or let it finish")
+        remove_unfinished(path)
+        remove_unfinished(run_dir.checkpoints)
+        return run_dir
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: metrics.json is written last, and removed when a run is extended."""
+        return self.metrics.exists()
+
     def _claim(self) -> bool:
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT)
+        if not self._locked():
+            return False
+        if self.config.exists():
+            self.close()
+            return False
+        return True
+
+    def _locked(self) -> bool:
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = not self.config.exists()
         except BlockingIOError:
-            free = False
-        if not free:
             os.close(lock)
             return False
         self._lock = lock
@@ -98,9 +124,15 @@ class RunDir:
         import yaml
 
         try:
-            return yaml.safe_load(self.config.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(f"{self.config}: can't be read: {error}") from error
+            text = self.config.read_text()
+            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+                raise ValueError("it has aliases, by which a small file can stand for a huge one")
+            values = yaml.safe_load(text)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise DataError(f"{self.config}: can't be read: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise DataError(f"{self.config}: expected a mapping of settings; found a {type(values).__name__}")
+        return values
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         """Writes a JSON file of the folder."""
@@ -109,9 +141,13 @@ class RunDir:
     def read_record(self) -> dict[str, Any]:
         """What ran: command, versions, input contract, class names, …; raises DataError where it is missing."""
         try:
-            return json.loads(self.record.read_text())
-        except (OSError, ValueError) as error:
+            record = json.loads(self.record.read_text())
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{self.record}: can't be read: {error}") from error
+        for key, kind in NEEDED_OF_RECORD.items():
+            if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+                raise DataError(f"{self.record}: is not what cnntrain writes: {key} is missing, or of another kind")
+        return record
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes history.csv anew, one row an epoch."""

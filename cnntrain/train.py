@@ -5,19 +5,24 @@ import dataclasses
 import functools
 import shlex
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cnntrain import backend, plots
 from cnntrain.config import Experiment
+from cnntrain.course import Course
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
+from cnntrain.errors import Stopped
 from cnntrain.evaluation import evaluate_split
 from cnntrain.fitting import class_weights, prepare
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
+from cnntrain.resumption import Resumed
 from cnntrain.run_dir import RunDir
 from cnntrain.settings import to_mapping
+from cnntrain.signals import StopRequests
+from cnntrain.state_keeping import StateKeeper
 from cnntrain.terminal import Terminal, duration
 
 if TYPE_CHECKING:
@@ -26,38 +31,49 @@ if TYPE_CHECKING:
     from cnntrain.data.pipeline import NetworkInput
 
 
-def run(experiment: Experiment, path: Path, *, exact: bool, command: str) -> float:
-    """Trains what the experiment describes in a new run folder; the validation accuracy of its best epoch.
+def run(
+    experiment: Experiment,
+    claim: Callable[[], RunDir],
+    *,
+    command: str,
+    requests: StopRequests,
+    resumed: Resumed | None = None,
+    job_number: int | None = None,
+) -> float:
+    """Trains what the experiment describes in the run folder that `claim` gives; its best validation accuracy.
 
-    Raises CnntrainError; KeyboardInterrupt when it is stopped, with everything reached saved.
+    `job_number`: of a multirun. Raises CnntrainError; Stopped when a signal asks for it, with the state saved.
     """
     started = time.perf_counter()
     experiment, labelled, network_input = prepare(experiment)
+    from cnntrain import trouble
     from cnntrain.data.images import unreadable_file_named
+
+    if resumed:
+        resumed.check_data(labelled)
+    with trouble.named(experiment, going_on="the same command"):
+        model = build_model(experiment, labelled, network_input)
+    with contextlib.closing(claim()) as run_dir:
+        job = Job(experiment, labelled, network_input, model, run_dir, requests)
+        with trouble.named(experiment, going_on=job.resume_command, folder=run_dir.path):
+            job.begin(command, resumed, job_number)
+            with job.stop_said(), unreadable_file_named(labelled.train.table):
+                job.course.run()
+                job.test()
+            job.terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
+            job.terminal.next_commands(next_commands(run_dir))
+    return job.progress.best[0] if job.progress.best else float("nan")
+
+
+def build_model(
+    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+) -> "keras.Model":
+    """The network; raises ConfigError where a phase names layers that it has not."""
     from cnntrain.freezing import check_phases
 
     model = experiment.model.build(network_input.shape, len(labelled.class_names))
     check_phases(model, experiment.schedule.phases, head=experiment.model.head)
-    with contextlib.closing(RunDir.create(path, exact=exact)) as run_dir:
-        terminal = Terminal(run_dir.log)
-        job = Job(experiment, labelled, network_input, model, run_dir, terminal)
-        run_dir.write_config(to_mapping(experiment))
-        run_dir.write_json(run_dir.record, job.record(command))
-        terminal.header(job.facts())
-        job.report_quarantine()
-        try:
-            with unreadable_file_named(labelled.train.table):
-                job.train()
-        except KeyboardInterrupt:
-            terminal.line(f"stopped; {job.progress.reached()} is in {run_dir}")
-            raise
-        finally:
-            if job.progress.history:
-                plots.draw_curves(job.progress.history, run_dir.curves)
-        job.test()
-        terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
-        terminal.next_commands(next_commands(run_dir))
-    return job.progress.best[0] if job.progress.best else float("nan")
+    return model
 
 
 def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
@@ -79,7 +95,7 @@ class Job:
         network_input: "NetworkInput",
         model: "keras.Model",
         run_dir: RunDir,
-        terminal: Terminal,
+        requests: StopRequests,
     ):
         from cnntrain.data.pipeline import Batches
 
@@ -88,8 +104,11 @@ class Job:
         self.network_input = network_input
         self.model = model
         self.run_dir = run_dir
-        self.terminal = terminal
+        self.terminal = Terminal(run_dir.log)
+        self.requests = requests
         self.progress = Progress()
+        self.keeper = StateKeeper(model, run_dir, experiment.checkpoint)
+        self.course = Course(self)
         batches = functools.partial(
             Batches,
             network_input=network_input,
@@ -110,6 +129,30 @@ class Job:
             name: phase.length(self.steps_per_epoch, limit=experiment.limits.epochs_per_phase)
             for name, phase in experiment.schedule.phases.items()
         }
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with this run."""
+        return f"cnntrain resume {shlex.quote(str(self.run_dir))}"
+
+    def begin(self, command: str, resumed: Resumed | None, job_number: int | None) -> None:
+        """Writes down what runs, says it, and puts back what was saved of a run that goes on."""
+        record = {**self.record(command), **({} if job_number is None else {"job": job_number})}
+        self.run_dir.write_config(to_mapping(self.experiment))
+        self.run_dir.write_json(self.run_dir.record, resumed.record(record) if resumed else record)
+        self.terminal.header(self.facts())
+        self.report_ignored()
+        if resumed:
+            self.course.go_on(resumed)
+
+    @contextlib.contextmanager
+    def stop_said(self) -> Iterator[None]:
+        """Where a signal stops the run inside the block, says what goes on with it."""
+        try:
+            yield
+        except Stopped:
+            self.terminal.line(f"stopped after {self.progress.place()}; to go on: {self.resume_command}")
+            raise
 
     def training_examples(self) -> Examples:
         """The training split, from the cache of decoded images where that is asked for."""
@@ -158,8 +201,11 @@ class Job:
             "parameters": self.model.count_params(),
         }
 
-    def report_quarantine(self) -> None:
-        """Names the files that were left out."""
+    def report_ignored(self) -> None:
+        """Names the files that were left out, and settings that are."""
+        for name in self.experiment.optimizer.phases:
+            if name not in self.epochs:
+                self.terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
         files = self.labelled.quarantined
         if files:
             self.run_dir.write_quarantine(files)
@@ -167,21 +213,11 @@ class Job:
             more = f"; {len(files) - 1:,} more in {self.run_dir.quarantine}" if len(files) > 1 else ""
             self.terminal.warning(f"{len(files):,} files left out: {printable(path)}: {reason}{more}")
 
-    def train(self) -> None:
-        """All phases, one after another."""
-        from cnntrain.phase_training import PhaseTraining
-
-        phases = self.experiment.schedule.phases
-        for name in self.experiment.optimizer.phases:
-            if name not in phases:
-                self.terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
-        for name, phase in phases.items():
-            PhaseTraining(self, name, phase).run()
-
     def test(self) -> None:
         """Measures the best epoch's weights on the test images, once."""
         if not len(self.labelled.test):
             self.terminal.line("no test images (data.test=0): nothing to measure")
+            self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch})
             return
         self.model.load_weights(self.run_dir.model)
         results = evaluate_split(
@@ -191,6 +227,6 @@ class Job:
             batch_size=self.experiment.batch_size,
             limit=self.experiment.limits.steps,
         )
-        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
+        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")

@@ -74,6 +74,7 @@ def write_run(path: Path, *words: str) -> Path:
         "input": dataclasses.asdict(network_input),
         "class_names": labelled.class_names,
         "data_fingerprint": labelled.train.table.fingerprint(),
+        "class_counts": {"train": labelled.train.class_counts().tolist()},
     }
     run_dir = RunDir.create(path, exact=True)
     run_dir.write_config(to_mapping(experiment))

@@ -153,6 +153,35 @@ def test_a_call_grows_to_about_a_second_of_steps():
     assert pace.next(0) == 0
 
 
+def network_with_dropout():
+    """The small network with a layer that draws random numbers."""
+    model = small_model()
+    dropped = keras.layers.Dropout(0.5)(model.layers[-2].output)
+    return keras.Model(model.input, keras.layers.Dense(3, activation="softmax")(dropped))
+
+
+def test_weights_and_sums_are_the_same_to_the_bit_however_steps_are_grouped_into_calls():
+    found = []
+    for calls in ([12], [1] * 12, [5, 1, 6]):
+        model = network_with_dropout()
+        optimizer = Adam(ema_momentum=0.9).build(0.01)
+        loop = TrainingLoop(model, optimizer, Objective({"class": 1.0}))
+        iterator, totals = iter(batches(size=2)), np.zeros(3)
+        for steps in calls:
+            totals = loop.run_steps(iterator, tf.constant(steps), tf.constant(totals)).numpy()
+        found.append([variable.numpy().tobytes() for variable in [*model.variables, *optimizer.variables]] + [totals])
+    assert all(np.array_equal(one, other) for first in found[1:] for one, other in zip(found[0], first, strict=True))
+
+
+def test_an_epoch_that_is_entered_in_the_middle_goes_on_with_its_sums():
+    whole, halves = (TrainingLoop(small_model(), keras.optimizers.SGD(0.1), Objective({"class": 1.0})) for _ in "12")
+    list(whole.run_epoch(batches(), 3))
+    for _ in halves.run_epoch(batches(), 1):
+        pass
+    assert list(halves.run_epoch(batches().skip(1), 3, done=1))[-1] == 3
+    assert halves.sums.totals.tolist() == whole.sums.totals.tolist()
+
+
 def test_conflicting_optimizer_settings_are_refused():
     with pytest.raises(ValueError, match="expected one of them"):
         Adam(clip_norm=1, clip_value=1)

@@ -1,12 +1,14 @@
 """A run's folder is its own, and its files are whole or not there."""
 
+import errno
+import resource
 import subprocess
 import sys
 
 import pytest
 
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.files import whole_file, whole_folder, write_whole
+from cnntrain.files import remove_unfinished, replace_by_link, whole_file, whole_folder, write_whole
 from cnntrain.run_dir import RunDir
 
 
@@ -41,6 +43,48 @@ def test_a_folder_that_is_there_is_replaced_only_where_that_is_wanted(tmp_path, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.fixture
+def small_disk():
+    """No file of more than 10 kB can be written, as on a disk that is almost full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_without_room_is_named_with_what_is_needed_and_the_old_file_stays(tmp_path, small_disk):
+    path = tmp_path / "file.txt"
+    write_whole(path, b"old")
+    with pytest.raises(OSError, match=r"1.2 MB needed, [\d,.]+ MB free\): .*file.txt") as caught:
+        with whole_file(path, size_bytes=1_200_000) as temporary:
+            temporary.write_bytes(bytes(1_200_000))
+    assert caught.value.errno == errno.EFBIG
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+    assert path.read_bytes() == b"old"
+
+
+def test_what_a_killed_process_left_behind_is_removed_and_nothing_else(tmp_path):
+    code = "import sys, os, cnntrain.files as f, pathlib as p\nwith f.whole_file(p.Path(sys.argv[1])) as t:\n"
+    code += " t.touch()\n os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "model.keras"])
+    (tmp_path / ".notes.2024.txt").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_unfinished(tmp_path)
+    remove_unfinished(tmp_path / "none")
+    assert [path.name for path in tmp_path.iterdir()] == [".notes.2024.txt"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_replaced_by_another_with_and_without_hard_links(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
+    for number in ("1", "2", "2"):
+        write_whole(tmp_path / number, number.encode())
+        replace_by_link(tmp_path / "best", tmp_path / number)
+        assert (tmp_path / "best").read_text() == number
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "best"]
+
+
 def test_two_runs_of_one_second_get_folders_of_their_own(tmp_path):
     first = RunDir.create(tmp_path / "run", exact=False)
     first.write_config({})
@@ -63,6 +107,48 @@ def test_a_second_process_on_the_same_folder_is_refused(tmp_path):
     )
     other = subprocess.run([sys.executable, "-c", code, str(held.path)], capture_output=True, text=True)
     assert "ConfigError" in other.stderr
+
+
+def test_a_run_that_another_process_trains_in_is_not_resumed_and_a_dead_ones_is(tmp_path):
+    held = RunDir.create(tmp_path / "run", exact=True)
+    held.write_config({})
+    code = (
+        "import sys; from pathlib import Path; from cnntrain.run_dir import RunDir;"
+        " RunDir.reopen(Path(sys.argv[1]))"
+    )
+    other = subprocess.run([sys.executable, "-c", code, str(held.path)], capture_output=True, text=True)
+    assert "another process trains in this folder" in other.stderr
+    held.close()
+    (tmp_path / "run" / ".model.12.unfinished.keras").touch()
+    RunDir.reopen(tmp_path / "run").close()
+    assert sorted(path.name for path in held.path.iterdir()) == ["config.yaml", "run.lock"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"input": 3}'])
+def test_a_record_that_is_not_ours_is_named(tmp_path, content):
+    run_dir = RunDir.create(tmp_path / "run", exact=True)
+    run_dir.record.write_text(content)
+    with pytest.raises(DataError, match="run.json: (can't be read|is not what cnntrain writes)"):
+        run_dir.read_record()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "expected a mapping"),
+        (b"- 1", "expected a mapping"),
+        (b"a: [", "can't be read"),
+        (b"\xff", "can't be read"),
+        (b"a: &x 1\nb: *x", "aliases"),
+        (b"!!python/object/apply:os.system [ls]", "can't be read"),
+        (b"[" * 1_500, "can't be read"),
+    ],
+)
+def test_a_configuration_that_is_not_ours_is_named(tmp_path, content, text):
+    run_dir = RunDir.create(tmp_path / "run", exact=True)
+    run_dir.config.write_bytes(content)
+    with pytest.raises(DataError, match=f"config.yaml: .*{text}"):
+        run_dir.read_config()
 
 
 def test_a_lock_that_a_dead_process_left_is_not_in_the_way(tmp_path):

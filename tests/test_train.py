@@ -45,7 +45,7 @@ def test_a_run_folder_holds_what_the_readme_says(digits_run):
     names = {path.name for path in digits_run.iterdir()}
     assert names == {
         "config.yaml", "run.json", "history.csv", "model.keras", "metrics.json", "curves.png", "confusion.png",
-        "log.txt", "run.lock",
+        "log.txt", "run.lock", "checkpoints",
     }  # fmt: skip
     rows = history_of(digits_run)
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
@@ -201,8 +201,8 @@ def test_training_stops_early_when_nothing_is_gained(cnntrain, tmp_path):
 def test_a_loss_that_is_not_a_number_ends_the_run_and_the_best_network_stays(cnntrain, tmp_path, monkeypatch):
     run_epoch = TrainingLoop.run_epoch
 
-    def poisoned(self, batches, steps):
-        yield from run_epoch(self, batches, steps)
+    def poisoned(self, batches, steps, *, done):
+        yield from run_epoch(self, batches, steps, done=done)
         if self.optimizer.iterations > 2:
             self.sums.totals[0] = float("nan")
             yield steps
@@ -252,7 +252,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_reached(tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
-    assert "stopped; the history of" in said
+    assert "stopped after" in said and f"to go on: cnntrain resume {run}" in said
     assert "Traceback" not in said
     assert history_of(run) and (run / "model.keras").is_file() and (run / "curves.png").is_file()
 

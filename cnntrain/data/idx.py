@@ -11,6 +11,8 @@ from cnntrain.data.base import Names, Source, Table
 from cnntrain.errors import DataError
 
 PARTS = {"train": "train", "test": "t10k"}
+LARGEST_GROWTH = 100  # images of digits shrink to a tenth
+ALWAYS_ALLOWED_BYTES = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +79,18 @@ def read_idx(path: Path | None, *, dimensions: int) -> np.ndarray:
     if path is None:
         raise DataError("an idx file is missing")
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            data = file.read(max(ALWAYS_ALLOWED_BYTES, LARGEST_GROWTH * path.stat().st_size))
+            rest = file.read(1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: can't be read: {error}") from error
+    if rest:
+        raise DataError(f"{path}: unpacks to more than {LARGEST_GROWTH} times its size: it is taken for a bomb")
     header = 4 + 4 * dimensions
     if data[:4] != bytes([0, 0, 8, dimensions]):
         raise DataError(f"{path}: expected an idx file of {dimensions} dimensions; it starts with {data[:4].hex()}")
+    if len(data) < header:
+        raise DataError(f"{path}: ends within its header")
     shape = np.frombuffer(data[4:header], ">i4")
     if len(data) - header != np.prod(shape, dtype=np.int64):
         raise DataError(f"{path}: expected {shape.tolist()} values after the header; received {len(data) - header}")

@@ -191,6 +191,8 @@ def unreadable_file_named(table: "Table") -> Iterator[None]:
     """Where a file can't be read inside the block, raises a DataError that names it: TensorFlow does not."""
     try:
         yield
+    except tf.errors.ResourceExhaustedError:
+        raise  # no memory: no file is to blame
     except tf.errors.OpError as error:
         found = table.images.find_unreadable()
         if found is None:

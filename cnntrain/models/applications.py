@@ -4,14 +4,13 @@ import functools
 import re
 import sys
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from cnntrain import backend
 from cnntrain.errors import DataError
+from cnntrain.keras_file import UNLOADABLE, check_network, check_weights
 from cnntrain.models.base import Architecture, Preprocess
 from cnntrain.models.keras_weights import factory, fetch_weights, instead_of_download
 
@@ -32,8 +31,6 @@ Backbone = Literal[
     "VGG16", "VGG19", "Xception",
 ]  # fmt: skip
 
-# what Keras raises for files that are cut, changed, of another network, or name code that safe mode refuses
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +175,8 @@ def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Keras only warns where a file has nothing for a layer
+            check = check_network if path.suffix == ".keras" else check_weights
+            check(existing(path))
             base.load_weights(existing(path))
     except (*UNLOADABLE, UserWarning) as error:
         raise DataError(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cnntrain import backend
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.keras_file import UNLOADABLE, check_network, load_network
 from cnntrain.models.applications import (
-    UNLOADABLE,
     Backbone,
     application,
     default_size,
@@ -173,6 +173,7 @@ def run_contract(path: Any) -> dict[str, Any]:
 def keras_file_shape(path: Any) -> tuple[int | None, int | None, int]:
     """The input's (height, width, channels) that a .keras file names, read without loading it."""
     try:
+        check_network(existing(path))
         with zipfile.ZipFile(existing(path)) as archive:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
         shapes = [layer["config"]["batch_shape"] for layer in layers if layer["class_name"] == "InputLayer"]
@@ -189,13 +190,11 @@ def backbone_of_file(path: Any, images: "keras.KerasTensor") -> "keras.KerasTens
     backend.load()
     import keras
 
-    import cnntrain.models.layers  # noqa: F401 - registers the layers that saved networks name
-
     found = existing(path)
     is_run = found.is_dir()
     file = found / "model.keras" if is_run else found
     try:
-        loaded = keras.models.load_model(file, compile=False, safe_mode=True)
+        loaded = load_network(file)
         loaded = keras.Model(loaded.inputs[0], loaded.get_layer("class").input if is_run else loaded.outputs[0])
         network = in_precision(loaded, keras.config.dtype_policy().name, images=images)
     except UNLOADABLE as error:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Training speed of ResNet-34 and SE-ResNet-50 on the CPU: ours, torchvision's and timm's, in alternation.
+"""Training speed of ResNets, SE-ResNet-50 and Xception, all layers, on the CPU: ours, torchvision's and timm's.
 
 Each contestant is a process of its own that waits for its turn; a figure is the median over the rounds. All train
 on the same batch again and again (random pixels, 224×224×3), by SGD with momentum, so that the networks alone are
 compared. PyTorch needs an environment of its own, with torch, torchvision, timm and numpy:
 
-    python benchmarks/train_resnet.py --torch-python torchenv/bin/python
+    python benchmarks/train_networks.py --torch-python torchenv/bin/python
 """
 
 import argparse
@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from alternation import compare, serve, show
 
-NETWORKS = ("resnet34", "se_resnet50")
+NETWORKS = {"resnet34": "torchvision", "resnet50": "torchvision", "se_resnet50": "timm", "xception": "timm"}
+TIMM_NAMES = {"se_resnet50": "seresnet50", "xception": "legacy_xception"}
 SIDE = 224
 CLASSES = 1000
 LEARNING_RATE = 0.01
@@ -61,17 +62,17 @@ def ours(network: str, batch_size: int, steps: int, options: list[str]) -> Calla
 
 
 def torch(network: str, batch_size: int, steps: int, options: list[str]) -> Callable[[], None]:
-    """torchvision's ResNet-34 or timm's SE-ResNet-50, without compilation."""
+    """torchvision's or timm's network, without compilation."""
     import torch
 
-    if network == "resnet34":
+    if NETWORKS[network] == "torchvision":
         import torchvision
 
-        model = torchvision.models.resnet34(weights=None)
+        model = torchvision.models.get_model(network)
     else:
         import timm
 
-        model = timm.create_model("seresnet50", num_classes=CLASSES)
+        model = timm.create_model(TIMM_NAMES[network], num_classes=CLASSES)
     pixels, labels = random_batch(batch_size)
     images, targets = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()), torch.from_numpy(labels)
     if "channels_last" in options:
@@ -93,7 +94,7 @@ def main() -> None:
     """Runs all contestants and prints a table for each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch-python", help="a Python that has torch and timm; without it PyTorch is left out")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4, help="of training, in each round")
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""A few hundred photos: transfer in phases against a logistic regression on the same backbone's pooled features.
+
+Both see the same images of five folds; no image is spared for validation, so that the last epoch counts.
+Words after the options are overrides for cnntrain, which trains by experiment=few_photos:
+
+    python benchmarks/transfer_stamps.py --data stamps --backbone efficientnet_lite0.keras --preprocess tf
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+FOLDS = 5
+
+
+def words(options: argparse.Namespace, fold: int) -> list[str]:
+    """The command line of one fold's run."""
+    return [
+        "experiment=few_photos", "data=folder", f"data.path={options.data}", f"data.folds={FOLDS}", f"data.fold={fold}",
+        f"model.weights={options.backbone}", f"model.preprocess={options.preprocess}", "data.validation=0",
+        *options.overrides,
+    ]  # fmt: skip
+
+
+def regression(options: argparse.Namespace, fold: int) -> float:
+    """The test accuracy of a logistic regression on the pooled features of one fold."""
+    from sklearn.linear_model import LogisticRegression
+
+    from cnntrain.cli import checked
+    from cnntrain.data.pipeline import Batches
+    from cnntrain.fitting import prepare
+
+    experiment, labelled, network_input = prepare(checked(words(options, fold))[2][0])
+    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    import keras
+
+    pooled = keras.Model(model.inputs[0], model.get_layer("average").output)
+    features, labels = {}, {}
+    for split in ("train", "test"):
+        examples = labelled.split(split)
+        batches = Batches(examples, network_input, batch_size=32).epoch()
+        features[split] = np.concatenate([pooled(images, training=False).numpy() for images, *_ in batches])
+        labels[split] = examples.labels
+    classifier = LogisticRegression(max_iter=2000).fit(features["train"], labels["train"])
+    return classifier.score(features["test"], labels["test"])
+
+
+def transfer(options: argparse.Namespace, fold: int, folder: Path) -> float:
+    """The test accuracy of one fold's run."""
+    from cnntrain.cli import main
+
+    run = folder / str(fold)
+    if main([*words(options, fold), f"hydra.run.dir={run}"]):
+        sys.exit(f"fold {fold} failed")
+    return json.loads((run / "metrics.json").read_text())["test"]["accuracy"]
+
+
+def main() -> None:
+    """Both on all folds, and their difference."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="a folder of photos, one folder a class")
+    parser.add_argument("--backbone", required=True, help="a .keras file")
+    parser.add_argument("--preprocess", required=True, help="how its network wants pixels: unit, tf, caffe, torch, raw")
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    scores: dict[str, list[float]] = {"logistic regression": [], "cnntrain": []}
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for fold in range(FOLDS):
+            scores["logistic regression"].append(regression(options, fold))
+            start = time.perf_counter()
+            scores["cnntrain"].append(transfer(options, fold, Path(folder)))
+            seconds.append(time.perf_counter() - start)
+    for name, values in scores.items():
+        print(f"{name:<22}{statistics.mean(values):.4f}  ({', '.join(f'{value:.3f}' for value in values)})")
+    print(f"{sum(seconds):.0f} s for all folds of cnntrain")
+
+
+if __name__ == "__main__":
+    main()

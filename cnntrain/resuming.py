@@ -1,0 +1,170 @@
+"""Going on with runs that were stopped, or with finished ones for longer: `cnntrain resume RUN`."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnntrain.checkpoint import newest
+from cnntrain.config import Experiment, parse
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.phases import Phase
+from cnntrain.progress import Progress
+from cnntrain.provenance import decisive_differences, other_machine, provenance
+from cnntrain.resumption import FORCE, Resumed
+from cnntrain.run_dir import RunDir
+from cnntrain.settings import to_mapping
+from cnntrain.signals import StopRequests
+from cnntrain.state_keeping import progress_of
+
+# settings that change no result, or only where data are found: those are compared by themselves
+HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback")
+PLACES = ("data.path", "data.root", "data.memory_limit_mb")
+LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
+DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """What `cnntrain resume` was asked for: KEY=VALUE words, and whether another result is accepted."""
+
+    changes: Sequence[str]
+    force: bool
+    command: str
+    requests: StopRequests
+
+    def changed(self, values: Mapping[str, Any]) -> Experiment:
+        """The experiment of plain values with the changes; raises ConfigError."""
+        from cnntrain.composition import changed
+
+        return parse(changed(values, list(self.changes)) if self.changes else values)
+
+    def resume(self, path: Path) -> None:
+        """Goes on with a run, or says that it is finished.
+
+        Raises ConfigError with a list of all that would change its result, unless `force`.
+        """
+        run_dir = RunDir.open(path)
+        values = run_dir.read_config()
+        before, experiment = recorded_experiment(run_dir, values), self.changed(values)
+        changed = list(changed_keys(before, experiment))
+        if run_dir.finished and not changed:
+            last = list(before.schedule.phases)[-1]
+            print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
+            return
+        with contextlib.closing(RunDir.reopen(path)) as run_dir:
+            resumed = prepared(run_dir, before, experiment, changed, force=self.force)
+            from cnntrain.train import run
+
+            run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
+
+
+def recorded_experiment(run_dir: RunDir, values: Mapping[str, Any]) -> Experiment:
+    """The experiment of a run's config.yaml."""
+    try:
+        return parse(values)
+    except ConfigError as error:
+        raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
+
+
+def prepared(
+    run_dir: RunDir, before: Experiment, now: Experiment, changed: Sequence[str], *, force: bool
+) -> Resumed:
+    """What a run goes on from; raises ConfigError where it would become another run, unless `force`."""
+    found, complaints = newest(run_dir.checkpoints)
+    warnings = [f"{text}; the one before is taken" for text in complaints]
+    if found is None and run_dir.finished:
+        raise ConfigError(f"{run_dir.checkpoints}: no checkpoint is left, so that the finished run can't be extended")
+    if found is None:
+        return Resumed({}, None, changed, warnings, force)
+    recorded, progress, current = run_dir.read_record(), progress_of(found), provenance()
+    if progress.phase not in now.schedule.phases:
+        raise ConfigError(f"schedule.phases: the run stands in phase {progress.phase}, which is missing")
+    steps = steps_per_epoch(recorded, now)
+    serious = [*decisive_differences(recorded, current), *decisive_changes(before, now, progress, steps)]
+    if serious and not force:
+        lines = [f"{run_dir}: stands after {progress.place()}; going on would give another result:"]
+        raise ConfigError(*lines, *(f"  {text}" for text in serious), FORCE)
+    warnings += [f"forced: {text}" for text in serious]
+    if machine := other_machine(recorded, current):
+        warnings.append(f"on another machine the last bits of results may differ: {machine}")
+    return Resumed(recorded, found, changed, warnings, force)
+
+
+def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
+    """How many batches the recorded training images make."""
+    steps = math.ceil(sum(recorded["class_counts"]["train"]) / experiment.batch_size)
+    return min(steps, experiment.limits.steps or steps)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The full keys and values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def changed_keys(before: Experiment, now: Experiment) -> Iterator[str]:
+    """KEY: NEW, was OLD for each setting that differs."""
+    was, is_now = (dict(flat(to_mapping(experiment))) for experiment in (before, now))
+    for key in {**was, **is_now}:
+        if was.get(key) != is_now.get(key):
+            yield f"{key}: {is_now.get(key)}, was {was.get(key)}"
+
+
+def decisive_changes(before: Experiment, now: Experiment, progress: Progress, steps: int) -> list[str]:
+    """Which changed settings make it another run than one that had them from its start.
+
+    What concerns phases that have not begun may change, and how long the phase under way is, unless its learning
+    rate follows from that.
+    """
+    began = list(before.schedule.phases)[: list(before.schedule.phases).index(progress.phase) + 1]
+    found = []
+    for text in changed_keys(before, now):
+        key = text.partition(":")[0]
+        group, _, rest = key.partition("schedule.phases.")
+        name, _, setting = rest.rpartition(".")
+        of_phase = not group and rest
+        if key.startswith((*HARMLESS, *PLACES)) or key == "limits.epochs_per_phase":
+            continue
+        if of_phase and (name not in began or setting in LENGTHS or longer_patience(before, now, name, setting)):
+            continue
+        found.append(text)
+    if list(now.schedule.phases)[: len(began)] != began:
+        found.append(f"schedule.phases: {', '.join(now.schedule.phases)} does not begin with {', '.join(began)}")
+        return found
+    for name in began:
+        done = progress.epochs if name == progress.phase else None
+        found += changed_length(before, now, name, steps=steps, done=done)
+    return found
+
+
+def longer_patience(before: Experiment, now: Experiment, name: str, setting: str) -> bool:
+    """Whether a change lets a phase go on for longer without a gain: what it has done, it would have done so too."""
+    if setting != "early_stopping_patience":
+        return False
+    was = before.schedule.phases[name].early_stopping_patience
+    patience = now.schedule.phases[name].early_stopping_patience
+    return patience is None or (was is not None and patience > was)
+
+
+def changed_length(before: Experiment, now: Experiment, name: str, *, steps: int, done: int | None) -> list[str]:
+    """What is wrong with another number of epochs of a phase, of which `done` (None: all) are behind the run."""
+    phase: Phase = now.schedule.phases[name]
+    was = before.schedule.phases[name].length(steps, limit=before.limits.epochs_per_phase)
+    length = phase.length(steps, limit=now.limits.epochs_per_phase)
+    text = f"schedule.phases.{name}: {length} epochs, was {was}"
+    if length == was:
+        return []
+    if done is None:
+        return [f"{text}: the phase is over"]
+    if phase.learning_rate_schedule in DEPENDS_ON_LENGTH:
+        return [f"{text}: with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"]
+    if phase.trainable != "all" and min(was, length) <= (phase.cache_views or 1):
+        return [f"{text}: so short a phase does not keep what frozen layers give, and a longer one does"]
+    return [f"{text}: it has had {done} already"] if length < done else []
+

@@ -1,0 +1,87 @@
+"""SIGINT and SIGTERM: the first ends training where its state can be saved, a second one the process at once."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from cnntrain.errors import Stopped
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TOGETHER_SECONDS = 0.2  # some managers send a signal by two ways at once: that is one request
+NOTE = b"\nstopping as soon as the state can be saved; a second signal ends at once\n"
+
+
+class StopRequests:
+    """Signals that ask the process to stop, while `heard`.
+
+    Elsewhere than in `deferred`, the first raises Stopped wherever the program is. Inside, `raise_if_asked`
+    does, and is called where nothing is half done.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._deferred = False
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator["StopRequests"]:
+        """Installs handlers, which also a container's process 1 needs, and puts back those of before after it.
+
+        Python itself runs handlers only between two operations, and one of TensorFlow's can take a while: the
+        second signal is therefore seen by a thread. In a thread there are no handlers to be had: nothing is heard.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        before = {number: signal.signal(number, self._first) for number in SIGNALS}
+        woken_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        watching = threading.Thread(target=end_at_second, args=(reading,), name="signals", daemon=True)
+        watching.start()
+        try:
+            yield self
+        finally:
+            signal.set_wakeup_fd(woken_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(writing)
+            watching.join()
+            os.close(reading)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside the block, a signal is noted and raises nothing."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def raise_if_asked(self) -> None:
+        """Raises Stopped if a signal came."""
+        if self.asked is not None:
+            raise Stopped(self.asked)
+
+    def _first(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked is not None:
+            return
+        self.asked = number
+        if not self._deferred:
+            raise Stopped(number)
+        os.write(2, NOTE)
+
+
+def end_at_second(reading: int) -> None:
+    """Reads the numbers of signals, and ends the process at the second that is one of ours."""
+    first: float | None = None
+    while numbers := os.read(reading, 1):
+        if numbers[0] not in SIGNALS:
+            continue
+        now = time.monotonic()
+        if first is not None and now - first > TOGETHER_SECONDS:
+            os._exit(128 + numbers[0])
+        first = first or now
