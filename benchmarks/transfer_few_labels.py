@@ -19,15 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-COMMON = ["data=folder", "data.validation=0", "batch_size=16", "augmentation.pad_pixels=2"]
-SCRATCH = [
-    "model=resnet9", "model.width=16", "model.image_size=[28,28]", "schedule.phases.all.epochs=60",
-]  # fmt: skip
+COMMON = ["data=folder", "data.validation=0", "batch_size=16", "augmentation=none", "augmentation.pad_pixels=2"]
+SCRATCH = ["model=resnet9", "model.width=16", "model.image_size=[28,28]", "schedule.phases.all.epochs=60"]
 TRANSFER = [
-    "model=transfer", "augmentation=none", "model.resize=stretch", "optimizer=adamw", "optimizer.weight_decay=0.01",
-    "optimizer.phases={head: {learning_rate: 0.003}, all: {learning_rate: 0.001}}",
+    "model=transfer", "model.resize=stretch", "label_smoothing=0.1", "optimizer=sgd_small_images",
+    "optimizer.learning_rate=null", "optimizer.phases={head: {learning_rate: 0.1}, all: {learning_rate: 0.05}}",
     "schedule.phases.head.epochs=20", "schedule.phases.all.epochs=40",
-    "schedule.phases.all.learning_rate_schedule=cosine",
+    "schedule.phases.all.learning_rate_schedule=one_cycle",
 ]  # fmt: skip
 
 
