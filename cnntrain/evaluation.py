@@ -56,12 +56,8 @@ def read_run(path: Path) -> TrainedRun:
         raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
     if not run_dir.model.is_file():
         raise DataError(f"{run_dir.model}: is missing; the run ended before its first epoch did")
-    try:
-        expected, class_names, fingerprint = record["input"], tuple(record["class_names"]), record["data_fingerprint"]
-    except KeyError as error:
-        raise DataError(f"{run_dir.record}: was changed, or the run ended too soon: {error} is missing") from error
-    network_input = NetworkInput.from_record(expected, str(run_dir.record))
-    return TrainedRun(run_dir, experiment, network_input, class_names, fingerprint)
+    network_input = NetworkInput.from_record(record["input"], str(run_dir.record))
+    return TrainedRun(run_dir, experiment, network_input, tuple(record["class_names"]), record["data_fingerprint"])
 
 
 def predict_batches(model: "keras.Model", batches: "tf.data.Dataset") -> Iterator[np.ndarray]:
