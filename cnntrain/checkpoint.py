@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -99,14 +98,12 @@ def parse_body(body: memoryview) -> State:
 class Checkpoints:
     """The last few checkpoints of a run, in a folder of their own, each with the best network of its time.
 
-    They are written in a thread, one at a time, from arrays that nothing changes any more. `seconds` counts
-    what training waited for.
+    They are written in a thread, one at a time, from arrays that nothing changes any more.
     """
 
     def __init__(self, folder: Path, *, keep: int):
         self.folder = folder
         self.keep = keep
-        self.seconds = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
@@ -123,11 +120,9 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when nothing is being written; raises what went wrong with it."""
-        start = time.perf_counter()
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-        self.seconds += time.perf_counter() - start
 
     def raise_failure(self) -> None:
         """Raises what went wrong with a checkpoint, without waiting for one that is being written."""

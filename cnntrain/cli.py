@@ -178,6 +178,9 @@ def evaluate(words: list[str]) -> int:
         "--split", choices=("train", "validation", "test", "all"), default="test", help="default: test"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="write the pictures whose boxes fit worst, true and predicted"
+    )
     options = parser.parse_intermixed_args(words)
     from cnntrain import evaluation
     from cnntrain.overrides import key_of
@@ -187,7 +190,9 @@ def evaluate(words: list[str]) -> int:
         flags = ["--config-dir", options.config_dir] if options.config_dir else []
         trained = dataclasses.replace(trained, experiment=with_other_data([*flags, *options.overrides], options.run))
     own_data = not any(key_of(word).startswith("data") for word in options.overrides)
-    evaluation.evaluate(trained, own_data=own_data, split=options.split, as_json=options.json)
+    evaluation.evaluate(
+        trained, own_data=own_data, split=options.split, as_json=options.json, draw=options.draw
+    )
     return 0
 
 
@@ -230,13 +235,18 @@ def predict(words: list[str]) -> int:
         "--crop-box", type=float, nargs=4, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
         help="what --resize crop_and_resize takes, in fractions of the image",
     )  # fmt: skip
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with the boxes of a RUN")
     options = parser.parse_args(words)
     from cnntrain import prediction
     from cnntrain.answers import Answers
 
-    answers = Answers(options.top, options.form)
     prediction.predict(
-        options.network, options.images, resize=options.resize, crop_box=options.crop_box, answers=answers
+        options.network,
+        options.images,
+        resize=options.resize,
+        crop_box=options.crop_box,
+        answers=Answers(options.top, options.form),
+        draw=options.draw,
     )
     return 0
 

@@ -79,6 +79,7 @@ def has_sweeper(overrides: list[str]) -> bool:
 def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The plain values of a configuration, and Hydra's own; runs nothing. Raises ConfigError."""
     import hydra
+    import yaml
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -89,7 +90,7 @@ def compose(request: Request, overrides: list[str]) -> tuple[dict[str, Any], dic
             config = hydra.compose(request.config_name, [*search, *overrides], return_hydra_config=True)
         hydra_values = OmegaConf.to_container(config["hydra"], resolve=False)
         return plain(config), cast(dict[str, Any], hydra_values)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(explain(error)) from error
 
 

@@ -1,13 +1,13 @@
 """The typed experiment, and how Hydra's configuration becomes one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cnntrain.data import SOURCES, Source
 from cnntrain.data.augmentation import Augmentation
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimizers import OPTIMIZERS, Optimizer
 from cnntrain.phases import FeatureCache, Schedule
@@ -26,6 +26,7 @@ from cnntrain.settings import (
 )
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+BoxLoss = Literal["mse", "huber", "iou", "giou", "ciou"]
 
 # groups whose options are classes of their own: the key that names the class, and the classes
 CHOICES: dict[str, tuple[str, Mapping[str, type]]] = {
@@ -76,6 +77,8 @@ class Experiment:
     `precision`: the layers compute in it; weights and the classifier stay in float32.
     `label_smoothing`: so much of each target is spread over all classes.
     `class_weights`: `balanced`, or a weight for classes by name; null weighs all examples alike.
+    `loss_weights`: what the loss of each output counts for, by its name; those not named count as usual.
+    `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
     `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
     """
@@ -90,12 +93,19 @@ class Experiment:
     precision: Precision = "float32"
     label_smoothing: Fraction = 0.0
     class_weights: Literal["balanced"] | Mapping[str, NonNegative] | None = None
+    loss_weights: Mapping[str, NonNegative] | None = None
+    box_loss: BoxLoss = "mse"
     parallel_calls: Count | None = None
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     on_nan: Literal["stop", "rollback"] = "stop"
     rollback: Rollback = field(default_factory=Rollback)
+
+    @property
+    def output_weights(self) -> dict[str, float]:
+        """What the loss of each output counts for, by the output's name."""
+        return {**self.model.loss_weights, **(self.loss_weights or {})}
 
 
 def parse(values: Mapping[str, Any]) -> Experiment:
@@ -119,7 +129,45 @@ def parse(values: Mapping[str, Any]) -> Experiment:
         problems += found
     if problems:
         raise ConfigError(*problems)
-    return Experiment(**converted)
+    experiment = Experiment(**converted)
+    conflicts = [*unknown_outputs(experiment), *unfit_for_boxes(experiment)]
+    if conflicts:
+        raise ConfigError(*conflicts)
+    return experiment
+
+
+def unknown_outputs(experiment: Experiment) -> Iterator[str]:
+    """A text for each weighted loss whose output the model does not have."""
+    names = experiment.model.loss_weights
+    for name in experiment.loss_weights or ():
+        if name == "box" and name not in names:
+            yield "loss_weights.box: the model has no such output; set model.localization=true"
+        elif name not in names:
+            yield unknown(f"loss_weights.{name}: the model has no such output", name, names)
+
+
+def unfit_for_boxes(experiment: Experiment) -> Iterator[str]:
+    """A text for each setting that boxes can't go along with."""
+    if not experiment.model.localization:
+        return
+    for name in ("mixup_alpha", "cutmix_alpha", "aug_mix_severity"):
+        if getattr(experiment.augmentation, name):
+            yield (
+                f"augmentation.{name}: mixes an image with others, or with itself moved, so that no single box is"
+                " right; set it to 0, or model.localization=false"
+            )
+    if experiment.data.decoding != "accurate":
+        yield "data.decoding: images with boxes are read accurately only; set it to accurate"
+    if experiment.data.cache_decoded:
+        yield "data.cache_decoded: keeps no boxes; set it to false, or model.localization=false"
+
+
+def parse_recorded(values: Mapping[str, Any], *, where: object) -> Experiment:
+    """The experiment of a run's config.yaml; raises DataError, since nobody wrote that by hand."""
+    try:
+        return parse(values)
+    except ConfigError as error:
+        raise DataError(f"{where}: was written by another version of cnntrain:\n{error}") from error
 
 
 DEFAULT_OPTIONS = {"model": "lenet5", "data": "digits", "optimizer": "adam", "schedule": "from_scratch"}

@@ -11,7 +11,7 @@ from cnntrain.config import Experiment
 from cnntrain.data import LabelledImages, Source
 from cnntrain.data.file_source import FileSource, red_green_blue
 from cnntrain.data.network_input import WHITE, NetworkInput
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 from cnntrain.models import Architecture
 from cnntrain.settings import unknown
 
@@ -33,6 +33,11 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
     """The experiment with the image size that its data settle, and what the network expects of an image."""
     height, width, channels = labelled.image_shape
     architecture, data = experiment.model, experiment.data
+    if architecture.localization and not labelled.has_boxes:
+        raise DataError(
+            f"model.localization: no box comes with {data.title()}; give data with boxes, such as"
+            " data=annotations, data=csv with data.box_columns, or data=digits_on_canvas"
+        )
     image_size = architecture.image_size
     if image_size is None:
         image_size = architecture.fitting_size((height, width)) if height and width else architecture.default_image_size

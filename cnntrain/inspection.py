@@ -85,6 +85,11 @@ def facts(labelled: LabelledImages, network_input: "NetworkInput") -> list[str]:
             f"images: {colour}; " + ", ".join(f"{count:,} {name}" for name, count in formats.most_common()),
             f"heights {low[0]} to {high[0]} (median {middle[0]}), widths {low[1]} to {high[1]} (median {middle[1]})",
         ]
+    boxes = labelled.train.table.boxes
+    if boxes is not None:
+        there = boxes[boxes[:, 2] > 0]
+        share = np.median(there[:, 2] * there[:, 3]) if len(there) else 0
+        lines.append(f"boxes: {len(there):,} of {len(boxes):,} images have one; they cover {share:.0%} (median)")
     largest = max(np.bincount(labelled.test.labels)) / len(labelled.test) if len(labelled.test) else 0
     size = "×".join(map(str, network_input.shape))
     lines.append(f"the network gets {size}, resized by {network_input.resize}")
@@ -125,47 +130,61 @@ def write(
     write_whole(out, buffer.getvalue())
 
 
-def raw_images(labelled: LabelledImages) -> tuple[list[np.ndarray], list[str]]:
-    """Some training images as they are stored, evenly over the classes, with their classes' names."""
+def raw_images(labelled: LabelledImages) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
+    """Some training images as they are stored, evenly over the classes, with their classes' names and boxes."""
     examples = labelled.train
     order = np.lexsort((np.arange(len(examples)), examples.labels))
     chosen = examples.rows[order[np.linspace(0, len(order) - 1, min(RAW_IMAGES, len(order))).astype(int)]]
     images = [examples.table.images.read(int(row)).numpy() for row in chosen]
-    return images, [labelled.class_names[label] for label in examples.table.labels[chosen]]
+    boxes = examples.table.boxes
+    names = [labelled.class_names[label] for label in examples.table.labels[chosen]]
+    return images, names, None if boxes is None else boxes[chosen]
 
 
 def augmented_images(
     experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
-) -> tuple[list[np.ndarray], list[str]]:
-    """A few training images as they come in several epochs, before the network's own scaling."""
+) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
+    """A few training images as they come in several epochs, before the network's own scaling, with their boxes."""
     import dataclasses
 
     from cnntrain.data.pipeline import Batches
 
     examples = labelled.train
     rows = examples.rows[np.linspace(0, len(examples) - 1, min(AUGMENTED_IMAGES, len(examples))).astype(int)]
+    has_boxes = labelled.has_boxes and not experiment.augmentation.mixes
     batches = Batches(
         Examples(examples.table, rows),
         dataclasses.replace(network_input, preprocess="unit"),
         batch_size=len(rows),
         seed=experiment.seed,
         augmentation=experiment.augmentation,
+        localization=has_boxes,
     )
-    drawn = [next(iter(batches.epoch(number)))[0].numpy() for number in range(DRAWS)]
-    images = [np.clip(drawn[draw][image], 0, 1) for image in range(len(rows)) for draw in range(DRAWS)]
+    drawn = [next(iter(batches.epoch(number))) for number in range(DRAWS)]
+    places = [(draw, image) for image in range(len(rows)) for draw in range(DRAWS)]
+    images = [np.clip(drawn[draw][0][image], 0, 1) for draw, image in places]
+    boxes = np.array([drawn[draw][1]["box"][image] for draw, image in places]) if has_boxes else None
     names = [labelled.class_names[label] for label in examples.table.labels[rows]]
-    return images, [name if draw == 0 else "" for name in names for draw in range(DRAWS)]
+    return images, [names[image] if draw == 0 else "" for draw, image in places], boxes
 
 
-def picture_grid(images: Sequence[np.ndarray], titles: Sequence[str], *, columns: int) -> "Figure":
-    """Images (height, width, channels) side by side, each under its title."""
+def picture_grid(
+    images: Sequence[np.ndarray], titles: Sequence[str], boxes: np.ndarray | None, *, columns: int
+) -> "Figure":
+    """Images (height, width, channels) side by side, each under its title, with boxes (n, 4) where there are some."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(columns * 1.5, rows * 1.7), layout="constrained")
     for axes, image, title in zip(figure.subplots(rows, columns, squeeze=False).flat, images, titles, strict=False):
         axes.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
         axes.set_title(title.replace("$", r"\$")[:20], fontsize=8)
+    for axes, image, box in zip(figure.axes, images, boxes if boxes is not None else (), strict=False):
+        height, width = image.shape[:2]
+        y, x, high, wide = box * [height, width, height, width]
+        if high:
+            axes.add_patch(Rectangle((x - wide / 2 - 0.5, y - high / 2 - 0.5), wide, high, fill=False, color="red"))
     for axes in figure.axes:
         axes.axis("off")
     return figure

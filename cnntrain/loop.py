@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnntrain.localization import BoxHead, intersection_over_union
+from cnntrain.measures import GOOD_IOUS
 from cnntrain.optimizers import UNDECAYED
 
 SECONDS_PER_CALL = 1.0
@@ -19,13 +21,15 @@ LARGEST_GROWTH = 8
 class Objective:
     """What training lowers: the weighted sum of each output's loss, and the layers' own penalties.
 
-    `loss_weights` by output name; label smoothing goes into every class output. `l2` is an optimizer's (see
-    there): its penalty stands apart, so that the losses of runs that differ in it can be compared.
+    `loss_weights` by output name: `box` is learned as `box_head` says, any other output is one of classes, with
+    label smoothing. `l2` is an optimizer's (see there): its penalty stands apart, so that the losses of runs that
+    differ in it can be compared.
     """
 
     loss_weights: Mapping[str, float]
     label_smoothing: float = 0.0
     l2: float = 0.0
+    box_head: BoxHead | None = None
 
     def __call__(
         self,
@@ -34,12 +38,15 @@ class Objective:
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
     ) -> tf.Tensor:
-        """A float32 scalar: the mean over the batch."""
+        """A float32 scalar: the mean over the batch, of boxes over those that there are."""
         loss_of_classes = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
-        losses = [
-            weight * loss_of_classes(targets["class"], outputs[name], sample_weight=weights.get("class"))
-            for name, weight in self.loss_weights.items()
-        ]
+        losses = []
+        for name, weight in self.loss_weights.items():
+            if name == "box" and self.box_head is not None:
+                loss = self.box_head.mean_error(outputs["box"], targets["box"], weights["box"])
+            else:
+                loss = loss_of_classes(targets["class"], outputs[name], sample_weight=weights.get("class"))
+            losses.append(weight * loss)
         return tf.add_n([*losses, *(tf.cast(penalty, tf.float32) for penalty in model.losses)])
 
     def penalty(self, variables: list[keras.Variable]) -> tf.Tensor:
@@ -81,15 +88,18 @@ class Sums:
     """Loss and accuracy over many batches, which every call of the graph takes and gives back.
 
     They are added up in float64, one batch after another, so that it does not matter which of them a call has.
-    Keras's metrics are variables, whose updates in every step cost a small network a twelfth of its speed.
+    With a `box_head` also how well boxes fit. Keras's metrics are variables, whose updates in every step cost a
+    small network a twelfth of its speed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, box_head: BoxHead | None = None) -> None:
+        self.box_head = box_head
         self.reset()
 
     def reset(self) -> None:
         """Begins anew."""
-        self.totals = np.zeros(3)  # of loss, hits and images
+        # of loss, hits and images; and of boxes, their IoUs, and hits with an IoU of 0.5 and 0.75
+        self.totals = np.zeros(3 if self.box_head is None else 5 + len(GOOD_IOUS))
 
     @property
     def loss(self) -> float:
@@ -101,12 +111,31 @@ class Sums:
         """The share of images whose most probable class is that of their target."""
         return float(self.totals[1] / self.totals[2])
 
-    @staticmethod
-    def of_batch(loss: tf.Tensor, targets: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-        """The float64 sums (3,) of a batch: its mean loss, targets and probabilities (batch, classes) each."""
-        images = tf.cast(tf.shape(targets)[0], tf.float64)
-        hits = tf.equal(tf.argmax(targets, axis=1), tf.argmax(probabilities, axis=1))
-        return tf.stack([tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images])
+    def measures(self) -> dict[str, float]:
+        """All of them by name; those of boxes are means over the images that have one, 0 where none has."""
+        found = {"loss": self.loss, "accuracy": self.accuracy}
+        if self.box_head is not None:
+            names = ("mean_iou", *GOOD_IOUS)
+            found |= dict(zip(names, (self.totals[4:] / max(self.totals[3], 1)).tolist(), strict=True))
+        return found
+
+    def of_batch(
+        self,
+        loss: tf.Tensor,
+        outputs: Mapping[str, tf.Tensor],
+        targets: Mapping[str, tf.Tensor],
+        weights: Mapping[str, tf.Tensor],
+    ) -> tf.Tensor:
+        """What a batch of that mean loss adds to the totals, float64."""
+        images = tf.cast(tf.shape(targets["class"])[0], tf.float64)
+        hits = tf.equal(tf.argmax(targets["class"], axis=1), tf.argmax(outputs["class"], axis=1))
+        sums = [tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images]
+        if self.box_head is not None:
+            ious = intersection_over_union(self.box_head.answer(outputs["box"]), targets["box"])
+            good = [hits & (ious >= least) for least in GOOD_IOUS.values()]
+            there = tf.cast(weights["box"], tf.float64)
+            sums += [tf.reduce_sum(tf.cast(values, tf.float64) * there) for values in (tf.ones_like(ious), ious, *good)]
+        return tf.stack(sums)
 
 
 class TrainingLoop:
@@ -128,7 +157,7 @@ class TrainingLoop:
         self.frozen = frozen
         self.optimizer = optimizer
         self.objective = objective
-        self.sums = Sums()
+        self.sums = Sums(objective.box_head)
         self.pace = Pace()
         self.variables = model.trainable_variables
         optimizer.build(self.variables)
@@ -144,7 +173,7 @@ class TrainingLoop:
 
     @tf.function
     def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
-        """So many training steps, in one call of the graph; the totals (3,) with theirs."""
+        """So many training steps, in one call of the graph; the totals with theirs."""
         for _ in tf.range(steps):
             totals += self.step(*next(iterator))
         return totals
@@ -152,7 +181,7 @@ class TrainingLoop:
     def step(
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
-        """One update (or one of several batches of an accumulated one); its float64 sums (3,)."""
+        """One update (or one of several batches of an accumulated one); its float64 sums."""
         if self.frozen is not None:
             images = self.frozen(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -161,7 +190,7 @@ class TrainingLoop:
             loss = self.objective(self.model, outputs, targets, weights)
             scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
         self.optimizer.apply(tape.gradient(scaled, self.variables), self.variables)
-        return Sums.of_batch(loss, targets["class"], outputs["class"])
+        return self.sums.of_batch(loss, outputs, targets, weights)
 
     def learning_rate(self) -> float:
         """The rate of the step to come."""
@@ -212,35 +241,35 @@ def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) 
 
 
 class EvaluationLoop:
-    """Loss and accuracy over batches, without a change to the model.
+    """Loss, accuracy and the fit of boxes over batches, without a change to the model.
 
-    The loss is the plain cross-entropy of the class output: no smoothing, class weights or penalties, so that
-    runs that differ in those can be compared. `frozen`: as in TrainingLoop.
+    The loss is the plain cross-entropy of the class output: no smoothing, class weights, boxes or penalties, so
+    that runs that differ in those can be compared. `frozen`: as in TrainingLoop.
     """
 
-    def __init__(self, model: keras.Model, *, frozen: keras.Model | None = None):
+    def __init__(self, model: keras.Model, *, frozen: keras.Model | None = None, box_head: BoxHead | None = None):
         self.model = model
         self.frozen = frozen
-        self.sums = Sums()
+        self.sums = Sums(box_head)
         self.pace = Pace()
 
     def run(
         self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
-    ) -> tuple[float, float]:
-        """The loss and accuracy over so many batches; `between_calls` is called about once a second."""
+    ) -> dict[str, float]:
+        """The measures over so many batches, by name; `between_calls` is called about once a second."""
         self.sums.reset()
         for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
             between_calls()
-        return self.sums.loss, self.sums.accuracy
+        return self.sums.measures()
 
     @tf.function
     def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
-        """So many batches, in one call of the graph; the totals (3,) with theirs."""
+        """So many batches, in one call of the graph; the totals with theirs."""
         for _ in tf.range(steps):
-            images, targets, _ = next(iterator)
+            images, targets, weights = next(iterator)
             if self.frozen is not None:
                 images = self.frozen(images, training=False)
-            probabilities = named(self.model(images, training=False))["class"]
-            loss = keras.losses.CategoricalCrossentropy()(targets["class"], probabilities)
-            totals += Sums.of_batch(loss, targets["class"], probabilities)
+            outputs = named(self.model(images, training=False))
+            loss = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"])
+            totals += self.sums.of_batch(loss, outputs, targets, weights)
         return totals

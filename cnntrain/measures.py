@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 SMALLEST = 1e-7  # as Keras clips probabilities
+GOOD_IOUS = {"accuracy_iou_50": 0.5, "accuracy_iou_75": 0.75}
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
@@ -46,3 +47,15 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence
     }
     measures["confusion"] = confusion_matrix(labels, predicted, labels=numbers).tolist()
     return measures
+
+
+def measure_boxes(ious: np.ndarray, right: np.ndarray, has_box: np.ndarray) -> dict[str, Any]:
+    """How well boxes fit, over the examples that have one: IoU (n,), whether the class is right (n,), and which do.
+
+    `accuracy_iou_50` is the share of examples with the right class and an IoU of at least 0.5.
+    """
+    ious, right = ious[has_box], right[has_box]
+    if not len(ious):
+        return {"boxes": 0}
+    shares = {name: float((right & (ious >= least)).mean()) for name, least in GOOD_IOUS.items()}
+    return {"boxes": len(ious), "mean_iou": float(ious.mean()), **shares}

@@ -9,7 +9,6 @@ import numpy as np
 
 from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
-from cnntrain.files import whole_file
 from cnntrain.freezing import depth_factors, freeze
 from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
 from cnntrain.optimizers import Optimizer
@@ -44,7 +43,9 @@ class PhaseTraining:
             self.keep_features(self.divided.frozen)
         self.loop = self.training_loop()
         job.keeper.put_back_phase(self.loop)
-        self.evaluation = EvaluationLoop(self.divided.trained, frozen=self.frozen_in_validation)
+        self.evaluation = EvaluationLoop(
+            self.divided.trained, frozen=self.frozen_in_validation, box_head=job.box_head
+        )
 
     def own_optimizer(self) -> Optimizer:
         """The optimizer's settings for this phase, slower after each rollback."""
@@ -105,7 +106,12 @@ class PhaseTraining:
         if self.phase.layer_decay < 1:
             by_path = depth_factors(self.job.model, self.phase.layer_decay)
             factors = [by_path[variable.path] for variable in model.trainable_variables]
-        objective = Objective(experiment.model.loss_weights, experiment.label_smoothing, l2=optimizer.l2 or 0.0)
+        objective = Objective(
+            experiment.output_weights,
+            experiment.label_smoothing,
+            l2=optimizer.l2 or 0.0,
+            box_head=self.job.box_head,
+        )
         keras_optimizer = loss_scaled(optimizer.build(curve, factors=factors), experiment.precision)
         return TrainingLoop(model, keras_optimizer, objective, frozen=self.frozen_in_training)
 
@@ -118,8 +124,7 @@ class PhaseTraining:
                 row |= self.validate()
                 best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
                 if best:
-                    with whole_file(job.run_dir.model) as temporary:
-                        job.model.save(temporary)
+                    job.keeper.save_best()
             job.run_dir.write_history(progress.history)
             job.keeper.save(progress, self.loop)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
@@ -139,17 +144,16 @@ class PhaseTraining:
                     raise NotFinite(self.diverged(f"the loss is {loop.sums.loss}", number + 1, done))
                 progress.steps, progress.seconds = done, time.perf_counter() - start
                 rate = min(done * job.experiment.batch_size, images) / progress.seconds
-                bar.update(done, loss=loop.sums.loss, accuracy=loop.sums.accuracy, images_per_second=rate)
+                bar.update(done, loop.sums.measures(), images_per_second=rate)
                 job.requests.raise_if_asked()
                 job.keeper.save_if_due(progress, loop)
+        measures = loop.sums.measures()
         return {
             "phase": self.name,
             "epoch": number + 1,
             "learning_rate": loop.learning_rate(),
-            "loss": loop.sums.loss,
-            "accuracy": loop.sums.accuracy,
-            "val_loss": "",
-            "val_accuracy": "",
+            **measures,
+            **{f"val_{name}": "" for name in measures},
             "seconds": round(progress.seconds, 3),
             "images_per_second": round(images / progress.seconds, 1),
         }
@@ -164,7 +168,8 @@ class PhaseTraining:
         )
 
     def validate(self) -> dict[str, float]:
-        """Loss and accuracy on the validation images, if there are any; raises NotFinite for weights that are none."""
+        """Loss, accuracy and the like on the validation images, if there are any; raises NotFinite for weights that
+        are no numbers."""
         job, epoch = self.job, len(self.job.progress.history) + 1
         for variable in job.model.variables:
             if not np.isfinite(variable.numpy()).all():
@@ -172,9 +177,9 @@ class PhaseTraining:
         steps = job.steps(job.labelled.validation)
         if not steps:
             return {}
-        loss, accuracy = self.evaluation.run(
+        measures = self.evaluation.run(
             self.validation.epoch(), steps, between_calls=job.requests.raise_if_asked
         )
-        if not np.isfinite(loss):
-            raise NotFinite(self.diverged(f"the validation loss is {loss}", epoch, job.progress.steps))
-        return {"val_loss": loss, "val_accuracy": accuracy}
+        if not np.isfinite(measures["loss"]):
+            raise NotFinite(self.diverged(f"the validation loss is {measures['loss']}", epoch, job.progress.steps))
+        return {f"val_{name}": value for name, value in measures.items()}

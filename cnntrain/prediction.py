@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnntrain import backend
-from cnntrain.answers import Answers
+from cnntrain.answers import Answers, Prediction
 from cnntrain.data.base import Examples, Names, Table
 from cnntrain.data.check import check_files
 from cnntrain.data.file_source import PILLOWS_LIMIT, FileSource, as_images, printable
 from cnntrain.data.folder import files_below
 from cnntrain.data.network_input import NetworkInput
+from cnntrain.drawing import PREDICTED, PictureFolder, draw_boxes
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.evaluation import TrainedRun, predict_batches, read_run
+from cnntrain.evaluation import TrainedRun, answering, boxes_in, read_run
 from cnntrain.models.applications import Application, find_backbone
 from cnntrain.models.imagenet import imagenet_classes
 from cnntrain.models.keras_weights import fetch_weights
@@ -37,6 +38,7 @@ class ImageNetwork:
     application: Application
     network_input: NetworkInput
     class_names: tuple[str, ...]
+    box_head: None = None
 
     def load_model(self) -> "keras.Model":
         """The whole network with Keras's weights; raises DataError where they can't be had."""
@@ -44,21 +46,31 @@ class ImageNetwork:
 
 
 def predict(
-    network: str, paths: Sequence[Path], *, resize: str | None, crop_box: list[float] | None, answers: Answers
+    network: str,
+    paths: Sequence[Path],
+    *,
+    resize: str | None,
+    crop_box: list[float] | None,
+    answers: Answers,
+    draw: Path | None = None,
 ) -> None:
-    """Gives `answers` the probabilities of each image in turn; a folder stands for the images below it.
+    """Gives `answers` the prediction for each image in turn; a folder stands for the images below it.
 
-    What can't be used is named in a DataError after the answers for all others.
+    Pictures with boxes are written to `draw`. What can't be used is named in a DataError after the answers for all
+    others.
     """
     names, problems = list_files(paths)
     if not names:
         raise DataError("\n".join(problems))
     found = find_network(network, resize=resize, crop_box=crop_box)
+    if draw and not (isinstance(found, TrainedRun) and found.experiment.model.localization):
+        raise ConfigError(f"--draw: {network} learned no boxes; leave it out, or train with model.localization=true")
     checked = examine(names, found, given=set(map(str, paths)))
     good = [file for file in checked if not file.finding.reason]
     problems += [f"{printable(file.name)}: {file.finding.reason}" for file in checked if file.finding.reason]
     if good:
-        answers.show(classify(found, good), len(good), found.class_names)
+        predictions = classify(found, good, pictures=PictureFolder(draw) if draw else None)
+        answers.show(predictions, len(good), found.class_names)
     if problems:
         raise DataError("\n".join(problems))
     if not good:
@@ -131,20 +143,39 @@ def examine(names: Sequence[str], network: TrainedRun | ImageNetwork, *, given: 
     return [file for file in checked if not file.companion or file.name in given]
 
 
-def classify(network: TrainedRun | ImageNetwork, files: "Sequence[Checked]") -> Iterator[tuple[str, np.ndarray]]:
-    """Each file's name and probabilities (classes,), of files that were found good."""
+def classify(
+    network: TrainedRun | ImageNetwork, files: "Sequence[Checked]", *, pictures: PictureFolder | None = None
+) -> Iterator[Prediction]:
+    """The prediction for each file, of files that were found good; pictures of them with boxes are written."""
     backend.load()
     from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
 
-    examples = as_examples(files, network.class_names, upright=network.network_input.orientation == "exif")
-    model = network.load_model()
-    batches = Batches(examples, network.network_input, batch_size=BATCH_SIZE).epoch()
-    names = (file.name for file in files)
+    expected, upright = network.network_input, network.network_input.orientation == "exif"
+    examples = as_examples(files, network.class_names, upright=upright)
+    answer = answering(network.load_model(), network.box_head)
+    done = 0
     with unreadable_file_named(examples.table):
-        for probabilities in predict_batches(model, batches):
-            for row, name in zip(probabilities, names, strict=False):  # in this order: no name is lost at a batch's end
-                yield name, row
+        for images, *_ in Batches(examples, expected, batch_size=BATCH_SIZE).epoch():
+            answers = answer(images)
+            of_batch = files[done : done + len(images)]
+            boxes: Sequence[np.ndarray | None] = [None] * len(images)
+            if "box" in answers:
+                boxes = list(boxes_in(answers["box"].numpy(), sizes_of(of_batch, upright=upright), expected))
+            for file, probabilities, box in zip(of_batch, answers["class"].numpy(), boxes, strict=True):
+                if pictures is not None and box is not None:
+                    text = f"{network.class_names[probabilities.argmax()]} {probabilities.max():.0%}"
+                    pixels = examples.table.images.read(done).numpy()
+                    pictures.add(file.name, draw_boxes(pixels, [(box, PREDICTED)], text))
+                yield Prediction(file.name, probabilities, box)
+                done += 1
+
+
+def sizes_of(files: "Sequence[Checked]", *, upright: bool) -> np.ndarray:
+    """Heights and widths (n, 2) of files as they are read."""
+    sizes = [(file.finding.height, file.finding.width) for file in files]
+    stored = [not upright and file.finding.orientation >= 5 and not file.finding.convert for file in files]
+    return np.array([size[::-1] if turned else size for size, turned in zip(sizes, stored, strict=True)])
 
 
 def as_examples(files: "Sequence[Checked]", class_names: Sequence[str], *, upright: bool) -> Examples:

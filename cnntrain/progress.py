@@ -39,16 +39,17 @@ class Progress:
     def add(self, row: dict[str, Any], *, min_delta: float) -> bool:
         """Adds an epoch; whether it is the best so far.
 
-        Best is the highest validation accuracy and, of equals, the lowest validation loss; without
-        validation it is the last epoch. Only a gain of more than `min_delta` counts against patience.
+        Best is the highest validation accuracy (with boxes, its sum with the mean IoU) and, of equals, the lowest
+        validation loss; without validation it is the last epoch. Only a gain of more than `min_delta` counts
+        against patience.
         """
         self.epochs, self.steps, self.seconds = self.epochs + 1, 0, 0.0
         self.history.append(row)
         if row["val_accuracy"] == "":
             self.best_epoch, self.epochs_since_best = row["epoch"], 0
             return True
-        score = (row["val_accuracy"], -row["val_loss"])
-        gained = self.best is None or row["val_accuracy"] > self.best[0] + min_delta
+        score = (row["val_accuracy"] + row.get("val_mean_iou", 0.0), -row["val_loss"])
+        gained = self.best is None or score[0] > self.best[0] + min_delta
         self.epochs_since_best = 0 if gained else self.epochs_since_best + 1
         if self.best is None or score > self.best:
             self.best, self.best_epoch = score, row["epoch"]

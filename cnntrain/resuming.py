@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cnntrain.checkpoint import newest
-from cnntrain.config import Experiment, parse
-from cnntrain.errors import ConfigError, DataError
+from cnntrain.config import Experiment, parse, parse_recorded
+from cnntrain.errors import ConfigError
 from cnntrain.phases import Phase
 from cnntrain.progress import Progress
 from cnntrain.provenance import decisive_differences, other_machine, provenance
@@ -48,7 +48,7 @@ class GoingOn:
         """
         run_dir = RunDir.open(path)
         values = run_dir.read_config()
-        before, experiment = recorded_experiment(run_dir, values), self.changed(values)
+        before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
         changed = list(changed_keys(before, experiment))
         if run_dir.finished and not changed:
             last = list(before.schedule.phases)[-1]
@@ -59,14 +59,6 @@ class GoingOn:
             from cnntrain.train import run
 
             run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
-
-
-def recorded_experiment(run_dir: RunDir, values: Mapping[str, Any]) -> Experiment:
-    """The experiment of a run's config.yaml."""
-    try:
-        return parse(values)
-    except ConfigError as error:
-        raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
 
 
 def prepared(

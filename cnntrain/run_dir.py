@@ -1,5 +1,6 @@
 """A run's folder: every file name in it, and its lock."""
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -34,6 +35,7 @@ class RunDir:
         self.curves = path / "curves.png"
         self.confusion = path / "confusion.png"
         self.log = path / "log.txt"
+        self.lock = path / "run.lock"
         self._lock: int | None = None
 
     def __str__(self) -> str:
@@ -98,7 +100,7 @@ class RunDir:
         return True
 
     def _locked(self) -> bool:
-        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -108,10 +110,15 @@ class RunDir:
         return True
 
     def close(self) -> None:
-        """Gives up the lock; the end of the process does so too, however it ends."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Gives up the lock, and a folder in which nothing has begun; the end of the process frees the lock, too."""
+        if self._lock is None:
+            return
+        if not self.config.exists():
+            self.lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+        os.close(self._lock)
+        self._lock = None
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Writes config.yaml: the whole experiment, which `parse` reads again."""

@@ -119,13 +119,19 @@ def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
     try:
         return convert_plain(annotation, value), []
     except Mismatch:
-        hint = ""
-        if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
-            guess = nearest(value, map(str, typing.get_args(annotation)))
-            hint = f"; did you mean {guess}?" if guess else ""
+        guess = nearest(value, words_of(annotation)) if isinstance(value, str) else None
+        hint = f"; did you mean {guess}?" if guess else ""
         if isinstance(value, str) and "," in value:
             hint += "; several values need -m"
         return None, [f"{key}: expected {describe(annotation)}; received {value!r}{hint}"]
+
+
+def words_of(annotation: Any) -> list[str]:
+    """The words that an annotation takes, among other things."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(argument) for argument in arguments]
+    return [word for argument in arguments for word in words_of(argument)]
 
 
 def convert_mapping(annotation: Any, value: object, key: str) -> tuple[dict[str, Any], list[str]]:

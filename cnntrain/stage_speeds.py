@@ -37,6 +37,7 @@ def bench(experiment: Experiment) -> None:
         shuffle=True,
         augmentation=experiment.augmentation,
         decoding=experiment.data.decoding,
+        localization=experiment.model.localization,
         parallel_calls=experiment.parallel_calls,
     )
     rates = stage_rates(batches)
@@ -62,10 +63,12 @@ def training_rate(experiment: Experiment, model: object, batch: tuple) -> float:
     """Images a second of training steps on one batch that is there already."""
     import tensorflow as tf
 
+    from cnntrain.localization import box_head
     from cnntrain.loop import Objective, TrainingLoop
 
     optimizer = experiment.optimizer.for_phase("all")
-    loop = TrainingLoop(model, optimizer.build(optimizer.learning_rate), Objective(experiment.model.loss_weights))
+    objective = Objective(experiment.output_weights, box_head=box_head(experiment))
+    loop = TrainingLoop(model, optimizer.build(optimizer.learning_rate), objective)
     step = tf.function(loop.step)
     step(*batch)
     taken = [seconds(lambda: step(*batch)) for _ in range(ROUNDS)]

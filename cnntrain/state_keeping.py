@@ -1,8 +1,9 @@
 """The state of a run under way: what is saved of it, when, and how it is put back."""
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cnntrain.checkpoint import Checkpoints, Found, State
 from cnntrain.config import Checkpoint
 from cnntrain.errors import DataError, NotFinite
-from cnntrain.files import replace_by_link
+from cnntrain.files import replace_by_link, whole_file
 from cnntrain.progress import Progress
 from cnntrain.run_dir import RunDir
 
@@ -32,23 +33,36 @@ class StateKeeper:
         self.run_dir = run_dir
         self.every_seconds = settings.every_minutes and settings.every_minutes * 60
         self.checkpoints = Checkpoints(run_dir.checkpoints, keep=settings.keep)
-        self.seconds = 0.0  # that training waited
+        self.seconds = 0.0  # for which training waited
         self._saved_at = time.monotonic()
         self._for_phase: Found | None = None
 
     def save(self, progress: Progress, loop: "TrainingLoop | None") -> None:
         """Begins to write where the run stands; raises NotFinite rather than save what is no number."""
+        with self.counted():
+            arrays = arrays_of("model", self.model.variables)
+            if loop is not None:
+                arrays |= {**arrays_of("optimizer", loop.optimizer.variables), "totals": loop.sums.totals.copy()}
+            state = State(arrays, dataclasses.asdict(progress))
+            if name := state.not_finite():
+                raise NotFinite(f"{progress.place()}: {name} holds NaN or infinity")
+            epoch, step = len(progress.history), progress.steps
+            self.checkpoints.save(state, epoch=epoch, step=step, best_model=self.run_dir.model)
+            self._saved_at = time.monotonic()
+
+    def save_best(self) -> None:
+        """Writes the network as it is now to model.keras."""
+        with self.counted(), whole_file(self.run_dir.model) as temporary:
+            self.model.save(temporary)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Adds the block's time to what training waited for."""
         start = time.perf_counter()
-        arrays = arrays_of("model", self.model.variables)
-        if loop is not None:
-            arrays |= {**arrays_of("optimizer", loop.optimizer.variables), "totals": loop.sums.totals.copy()}
-        state = State(arrays, dataclasses.asdict(progress))
-        if name := state.not_finite():
-            raise NotFinite(f"{progress.place()}: {name} holds NaN or infinity")
-        epoch, step = len(progress.history), progress.steps
-        self.checkpoints.save(state, epoch=epoch, step=step, best_model=self.run_dir.model)
-        self._saved_at = time.monotonic()
-        self.seconds += time.perf_counter() - start
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def save_if_due(self, progress: Progress, loop: "TrainingLoop") -> None:
         """Saves every so many minutes; raises what went wrong with the checkpoint before."""

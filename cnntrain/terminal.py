@@ -94,9 +94,9 @@ class Terminal:
         """The line of a finished epoch."""
         width = len(str(epochs))
         text = f"{row['phase']} {row['epoch']:>{width}}/{epochs}"
-        text += f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
-        if row["val_loss"] != "":
-            text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_mean_iou"):
+            if row.get(name, "") != "":
+                text += f"  {name} {row[name]:.4f}"
         text += f"  {row['learning_rate']:.2g}  {row['images_per_second']:,.0f} images/s  {duration(row['seconds'])}"
         self.line(text + ("  *" if best else ""))
 
@@ -115,6 +115,10 @@ class Terminal:
         text = f"{title}: accuracy {measures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
         if "top_5_accuracy" in measures:
             text += f", top-5 {measures['top_5_accuracy']:.4f}"
+        if "mean_iou" in measures:
+            text += f", mean IoU {measures['mean_iou']:.4f}"
+            text += f", right with an IoU of 0.5 {measures['accuracy_iou_50']:.4f}"
+            text += f", of 0.75 {measures['accuracy_iou_75']:.4f}"
         self.line(f"{text}, loss {measures['loss']:.4f}, {measures['examples']:,} images", style="bold")
 
     def next_commands(self, commands: Sequence[tuple[str, str]]) -> None:
@@ -138,9 +142,10 @@ class EpochBar:
         self.progress = progress
         self.task = progress.add_task(escape(label), total=steps, measures="")
 
-    def update(self, done: int, *, loss: float, accuracy: float, images_per_second: float) -> None:
+    def update(self, done: int, measures: Mapping[str, float], *, images_per_second: float) -> None:
         """Moves the bar."""
-        text = f"loss {loss:.4f}  accuracy {accuracy:.4f}  {images_per_second:,.0f} images/s"
+        shown = [f"{name} {measures[name]:.4f}" for name in ("loss", "accuracy", "mean_iou") if name in measures]
+        text = "  ".join([*shown, f"{images_per_second:,.0f} images/s"])
         self.progress.update(self.task, completed=done, measures=text)
 
 

@@ -14,7 +14,7 @@ from cnntrain.course import Course
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
 from cnntrain.errors import Stopped
-from cnntrain.evaluation import evaluate_split
+from cnntrain.evaluation import answer_split
 from cnntrain.fitting import class_weights, prepare
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
@@ -40,7 +40,8 @@ def run(
     resumed: Resumed | None = None,
     job_number: int | None = None,
 ) -> float:
-    """Trains what the experiment describes in the run folder that `claim` gives; its best validation accuracy.
+    """Trains what the experiment describes in the run folder that `claim` gives; what its best
+    epoch reached: see Progress.
 
     `job_number`: of a multirun. Raises CnntrainError; Stopped when a signal asks for it, with the state saved.
     """
@@ -60,7 +61,8 @@ def run(
             with job.stop_said(), unreadable_file_named(labelled.train.table):
                 job.course.run()
                 job.test()
-            job.terminal.line(f"done in {duration(time.perf_counter() - started)}; everything is in {run_dir}")
+            took, saving = duration(time.perf_counter() - started), duration(job.keeper.seconds)
+            job.terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
             job.terminal.next_commands(next_commands(run_dir))
     return job.progress.best[0] if job.progress.best else float("nan")
 
@@ -98,6 +100,7 @@ class Job:
         requests: StopRequests,
     ):
         from cnntrain.data.pipeline import Batches
+        from cnntrain.localization import box_head
 
         self.experiment = experiment
         self.labelled = labelled
@@ -107,6 +110,7 @@ class Job:
         self.terminal = Terminal(run_dir.log)
         self.requests = requests
         self.progress = Progress()
+        self.box_head = box_head(experiment)
         self.keeper = StateKeeper(model, run_dir, experiment.checkpoint)
         self.course = Course(self)
         batches = functools.partial(
@@ -114,6 +118,7 @@ class Job:
             network_input=network_input,
             batch_size=experiment.batch_size,
             parallel_calls=experiment.parallel_calls,
+            localization=experiment.model.localization,
         )
         self.training_batches = batches(
             self.training_examples(),
@@ -220,13 +225,14 @@ class Job:
             self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch})
             return
         self.model.load_weights(self.run_dir.model)
-        results = evaluate_split(
+        results = answer_split(
             self.model,
             self.labelled.test,
             self.network_input,
             batch_size=self.experiment.batch_size,
             limit=self.experiment.limits.steps,
-        )
+            box_head=self.box_head,
+        ).measures()
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
         self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")

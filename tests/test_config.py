@@ -13,7 +13,7 @@ from cnntrain.settings import fields_of
 
 # what an option needs to be given to be complete
 NEEDED = {
-    **{f"data={name}": ["++data.path=x"] for name in ("folder", "csv", "idx")},
+    **{f"data={name}": ["++data.path=x"] for name in ("folder", "csv", "idx", "annotations")},
     "data=tfds": ["++data.name=x"],
 }
 SHIPPED = sorted(

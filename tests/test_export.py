@@ -15,10 +15,12 @@ from cnntrain.data.network_input import NetworkInput
 from cnntrain.data.operations import resize
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
+from cnntrain.evaluation import boxes_in
 from cnntrain.export import formats
 from cnntrain.export.formats import FORMATS
 from cnntrain.export.resampling import to_size
 from cnntrain.export.serving import serving_network
+from cnntrain.localization import BoxHead
 from cnntrain.models import MODELS
 from tests.conftest import write_photos, write_run
 from tests.difficult_files import GOOD, with_orientation
@@ -231,3 +233,21 @@ def test_a_run_whose_data_are_gone_is_compared_with_other_images(cnntrain, tmp_p
     assert (code, "on 6 images" in said) == (0, True)
     code, said = cnntrain("export", run, "--format", "keras", "--force", "--images", root, tmp_path / "none.png")
     assert (code, "none.png: no such file" in said) == (3, True)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(("policy", "box"), [("stretch", None), ("crop", None)])
+def test_boxes_come_in_fractions_of_the_clients_own_image(form, policy, box, tmp_path):
+    expected = network_input(image_size=(28, 28), resize=policy, crop_box=box, preprocess="unit")
+    keras.backend.clear_session()
+    model = MODELS["lenet5"](localization=True).build(expected.shape, 3)
+    head = BoxHead("mse", square_root_sides=True)
+    serving = serving_network(model, expected, ("a", "b", "c"), head)
+    path = tmp_path / FORMATS[form].file_name
+    FORMATS[form].write(serving, path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
+    found = FORMATS[form].load(path).from_pixels(images)
+    outputs = model(preprocess(resize(tf.constant(images), (28, 28), policy=policy, antialias=False), "unit"))
+    np.testing.assert_allclose(found[:, :3], outputs["class"], atol=1e-5)
+    pixels = boxes_in(head.answer(outputs["box"]).numpy(), np.array([[50, 70]] * 2), expected)
+    np.testing.assert_allclose(found[:, 3:], pixels / [70, 50, 70, 50], atol=1e-5)

@@ -76,12 +76,12 @@ def test_float16_steps_are_as_large_as_they_should_be():
 def test_evaluation_leaves_the_model_alone_and_measures_as_keras_does():
     model = small_model()
     before = model.get_weights()
-    loss, accuracy = EvaluationLoop(model).run(batches(), 3)
+    measures = EvaluationLoop(model).run(batches(), 3)
     model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     expected = model.evaluate(IMAGES, LABELS, batch_size=8, verbose=0)
-    assert accuracy == pytest.approx(expected[1])
+    assert measures["accuracy"] == pytest.approx(expected[1])
     plain = keras.losses.categorical_crossentropy(LABELS, model(IMAGES)).numpy().mean()
-    assert loss == pytest.approx(plain, rel=1e-5)
+    assert measures["loss"] == pytest.approx(plain, rel=1e-5)
     assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
 
 

@@ -119,12 +119,13 @@ def test_every_model_tells_what_it_is(name):
 
 
 @every_model
-def test_every_model_takes_its_smallest_images_gray_ones_and_any_class_count(name):
+def test_every_model_takes_its_smallest_images_gray_ones_any_class_count_and_a_box(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = MODELS[name]()
+    model = MODELS[name](localization=True)
     network = build_without_weights(model, (*model.minimum_image_size, 1), 3)
     outputs = network.output if isinstance(network.output, dict) else {"class": network.output}
-    assert {output.shape for output in outputs.values()} == {(None, 3)}
+    assert outputs["box"].shape == (None, 4)
+    assert {output.shape for output_name, output in outputs.items() if output_name != "box"} == {(None, 3)}
     assert {output.dtype for output in outputs.values()} == {"float32"}  # whatever the precision
     assert outputs.keys() == model.loss_weights.keys()
 

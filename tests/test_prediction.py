@@ -118,13 +118,20 @@ def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, grey_run
 
     for number in range(40):
         Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / f"{number:02}.png")
-    batches = prediction.predict_batches
+    answering = prediction.answering
 
-    def stops_after_one(model, dataset):
-        yield next(batches(model, dataset))
-        raise KeyboardInterrupt
+    def stops_after_one(model, box_head):
+        answer, seen = answering(model, box_head), []
 
-    monkeypatch.setattr(prediction, "predict_batches", stops_after_one)
+        def once(images):
+            if seen:
+                raise KeyboardInterrupt
+            seen.append(images)
+            return answer(images)
+
+        return once
+
+    monkeypatch.setattr(prediction, "answering", stops_after_one)
     code, said = cnntrain("predict", grey_run, tmp_path, "--csv")
     assert (code, len(said.splitlines())) == (130, 33)
     assert len(predict(cnntrain, grey_run, tmp_path)[0]) == 32  # the list is closed

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from cnntrain.data import Digits, Folder, Idx, Tfds
-from cnntrain.data import tfds as tfds_source
+from cnntrain.data import Digits, Folder, Idx, Tfds, tfds_reading
 from cnntrain.data.images import ArrayImages, EncodedImages, RecordImages
 from cnntrain.errors import ConfigError, DataError
 from tests.conftest import write_photos
@@ -121,7 +120,7 @@ def test_a_set_above_the_limit_is_converted_once_with_the_same_pixels(prepared, 
     assert (on_disk.labels == in_memory.labels).all()
     for row in (7, 0, 19):
         assert (on_disk.images.read(row).numpy() == in_memory.images.read(row).numpy()).all()
-    monkeypatch.setattr(tfds_source, "write_record", None)
+    monkeypatch.setattr(tfds_reading, "write_record", None)
     assert Tfds(name="tf_flowers", memory_limit_mb=0.01).table().fingerprint() == on_disk.fingerprint()
     assert json.loads(next(tmp_path.rglob("*.json")).read_text())["parts"] == {"train": [0, 20]}
 

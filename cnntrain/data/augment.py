@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from cnntrain.data.augmentation import Augmentation
+from cnntrain.data.boxes import LEAST_VISIBLE, Boxes, after_crop
 from cnntrain.data.colour import random_colour
 from cnntrain.data.geometry import horizontal_flip, pad_and_crop, random_affine, vertical_flip
 from cnntrain.data.mixing import erase, mixture
-from cnntrain.data.operations import resized_crop_box, square_box
+from cnntrain.data.operations import ATTEMPTS, random_places, resized_crop_box, square_box
 from cnntrain.data.policies import aug_mix, rand_augment, trivial_augment
+from cnntrain.data.randomness import Draw, streams
 
 Named = Mapping[str, tf.Tensor]
 
@@ -22,6 +24,35 @@ def random_box(
         return square_box(height, width, place)
     area, aspect_ratio = augmentation.crop_area, augmentation.crop_aspect_ratio
     return resized_crop_box(height, width, key, area=area, aspect_ratio=aspect_ratio)
+
+
+def crop_with_object(
+    height: tf.Tensor,
+    width: tf.Tensor,
+    *,
+    key: tf.Tensor,
+    place: tf.Tensor,
+    augmentation: Augmentation,
+    boxes: Boxes,
+) -> tuple[tf.Tensor, Boxes]:
+    """`random_box` of one image, and the image's box in it.
+
+    A part that loses the object is drawn again, up to ten times; after that it stays lost.
+    """
+    keys = streams(key, Draw.CROP_AGAIN, ATTEMPTS)  # (10,)
+
+    def draw(key: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, Boxes]:
+        crop = random_box(height, width, key=key, place=place, augmentation=augmentation)
+        return crop, after_crop(boxes, crop, height, width)
+
+    def again(attempt: tf.Tensor, crop: tf.Tensor, found: Boxes) -> tuple[tf.Tensor, tf.Tensor, Boxes]:
+        return attempt + 1, *draw(keys[attempt], random_places(keys[attempt]))
+
+    def is_lost(attempt: tf.Tensor, crop: tf.Tensor, found: Boxes) -> tf.Tensor:
+        return (boxes.visible > 0) & (found.visible < LEAST_VISIBLE) & (attempt < ATTEMPTS)
+
+    _, crop, found = tf.while_loop(is_lost, again, (tf.constant(0), *draw(key, place)))
+    return crop, found
 
 
 def augment(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:

@@ -86,6 +86,11 @@ class Augmentation:
         return any((self.translate_fraction, self.rotate_degrees, self.zoom_fraction, self.shear_degrees))
 
     @property
+    def mixes(self) -> bool:
+        """Whether pixels of several images, or of several places of one, end up in one place."""
+        return any((self.aug_mix_severity, self.mixup_alpha, self.cutmix_alpha))
+
+    @property
     def recolours(self) -> bool:
         """Whether any setting of the map of colours is on."""
         return any((self.brightness, self.contrast, self.saturation, self.hue_degrees, self.lighting))

@@ -25,6 +25,7 @@ class Table:
     `ids` are int64 (n,) and stay with an example when others come or go: random draws are keyed by them;
     `names` say in words which example one is, such as a path. Rows of one group (n,) stay in one split.
     `quarantined` are files that were left out: (path, reason) each; `findings` what the others' check found.
+    `boxes`, where the source has any, are float32 (n, 4); see boxes.py.
     """
 
     images: "Images"
@@ -36,6 +37,7 @@ class Table:
     groups: np.ndarray | None = None
     quarantined: tuple[tuple[str, str], ...] = ()
     findings: "tuple[Finding, ...]" = ()
+    boxes: np.ndarray | None = None
 
     def with_images(self, images: "Images") -> "Table":
         """The same examples, read from elsewhere."""
@@ -44,7 +46,8 @@ class Table:
     def fingerprint(self) -> str:
         """A hash of all labels, ids and contents that are cheap to read: equal data have equal ones."""
         digest = hashlib.blake2b(digest_size=16)
-        for piece in (self.labels, self.ids, *self.images.fingerprint_pieces()):
+        boxes = [] if self.boxes is None else [self.boxes]
+        for piece in (self.labels, self.ids, *boxes, *self.images.fingerprint_pieces()):
             digest.update(np.ascontiguousarray(piece).data)
         digest.update(repr((self.class_names, dict(self.parts))).encode())
         return digest.hexdigest()
@@ -98,6 +101,12 @@ class LabelledImages:
     def image_shape(self) -> tuple[int | None, int | None, int]:
         """(height, width, channels); height and width are None where images differ in size."""
         return self.train.table.images.image_shape
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether some training image has a box."""
+        boxes = self.train.table.boxes
+        return boxes is not None and bool(boxes[self.train.rows].any())
 
     @property
     def quarantined(self) -> tuple[tuple[str, str], ...]:

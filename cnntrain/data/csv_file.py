@@ -1,15 +1,19 @@
 """A table of image files and their labels."""
 
+import contextlib
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cnntrain.data.drawn_boxes import DrawnBoxes, Form, Objects, area
 from cnntrain.data.file_source import NAMED, FileSource, Listing, printable
 from cnntrain.data.folder import PARTS
+from cnntrain.data.formats.told import Numbers, four_numbers
 from cnntrain.errors import DataError
 from cnntrain.settings import unknown
 
@@ -25,6 +29,10 @@ class CsvFile(FileSource):
     `split_column`, if named, holds train, validation or test. Lines with the same text in `group_column`,
     such as all images of one patient, are never divided between splits. Columns are separated by comma,
     semicolon, tab or |, whichever the header has most of.
+
+    `box_columns` are four that hold a box, in the form of `box_form`, which is Keras's name for it: by default left,
+    top, right and bottom in pixels; rel_… are fractions. All four may be empty. Then an image may have several
+    lines, one an object, of which the one with the `largest` box counts, or the `first`, or they are refused.
     """
 
     source: str = "csv"
@@ -34,6 +42,9 @@ class CsvFile(FileSource):
     label_column: str = "label"
     split_column: str | None = None
     group_column: str | None = None
+    box_columns: tuple[str, str, str, str] | None = None
+    box_form: Form = "xyxy"
+    objects: Objects = "largest"
 
     def title(self) -> str:
         """What the data are, in words."""
@@ -45,7 +56,10 @@ class CsvFile(FileSource):
         root = Path(os.path.abspath((self.root or path.parent).expanduser()))
         lines = read_lines(path, self.columns())
         names = [inside(root, line.values["image"]) for line in lines]
-        refuse_bad_lines(path, root, lines, names)
+        refuse_bad_lines(path, root, lines, names, several=self.box_columns is not None and self.objects != "refuse")
+        if self.box_columns:
+            kept = self.lines_that_count(lines, names)
+            lines, names = [lines[number] for number in kept], [names[number] for number in kept]
         words = [line.values.get("split", "train").strip().lower() for line in lines]
         order = sorted(range(len(lines)), key=lambda number: list(PARTS).index(PART_OF_WORD[words[number]]))
         labels = [lines[number].values["label"] for number in order]
@@ -59,20 +73,47 @@ class CsvFile(FileSource):
             class_names=class_names,
             parts=spans([PART_OF_WORD[words[number]] for number in order]),
             groups=np.unique(groups, return_inverse=True)[1] if self.group_column else None,
+            boxes=self.boxes(path, [lines[number] for number in order]) if self.box_columns else None,
+        )
+
+    def lines_that_count(self, lines: Sequence["Line"], names: Sequence[str | None]) -> list[int]:
+        """The number of one line for each image, in the order of their first ones."""
+        numbers: dict[str | None, list[int]] = defaultdict(list)
+        for number, name in enumerate(names):
+            numbers[name].append(number)
+        if self.objects == "first":
+            return [of_image[0] for of_image in numbers.values()]
+        areas = [area(line.box or (0, 0, 0, 0), self.box_form) for line in lines]
+        return [max(of_image, key=lambda number: areas[number]) for of_image in numbers.values()]
+
+    def boxes(self, path: Path, lines: Sequence["Line"]) -> DrawnBoxes:
+        """The lines' boxes."""
+        return DrawnBoxes(
+            form=self.box_form,
+            numbers=np.array([line.box or (np.nan,) * 4 for line in lines], float),
+            sizes=np.zeros((len(lines), 2)),
+            places=[f"{path}, line {line.number}" for line in lines],
         )
 
     def columns(self) -> dict[str, tuple[str, str]]:
         """What is read: the key that names its column, and the column's name."""
         keys = ("image_column", "label_column", "split_column", "group_column")
-        return {key.removesuffix("_column"): (key, getattr(self, key)) for key in keys if getattr(self, key)}
+        columns = {key.removesuffix("_column"): (key, getattr(self, key)) for key in keys if getattr(self, key)}
+        return columns | {f"box {n}": ("box_columns", name) for n, name in enumerate(self.box_columns or ())}
 
 
 @dataclass(frozen=True)
 class Line:
-    """What was read of a line of the file: `image`, `label`, and `split` and `group` if asked for."""
+    """What was read of a line: `image`, `label`, and if asked for `split`, `group`, and `box 0` to `box 3`."""
 
     number: int
     values: Mapping[str, str]
+
+    @property
+    def box(self) -> Numbers | None:
+        """The box, None where there is none; raises ValueError for what is no number."""
+        texts = [text.strip() for name, text in self.values.items() if name.startswith("box ")]
+        return four_numbers(texts) if any(texts) else None
 
 
 def read_lines(path: Path, columns: Mapping[str, tuple[str, str]]) -> list[Line]:
@@ -118,8 +159,13 @@ def inside(root: Path, text: str) -> str | None:
     return None if relative == "." or relative.split(os.sep)[0] == ".." else relative
 
 
-def refuse_bad_lines(path: Path, root: Path, lines: Sequence[Line], names: Sequence[str | None]) -> None:
-    """Raises DataError with the number and first few of the lines that don't say what is wanted."""
+def refuse_bad_lines(
+    path: Path, root: Path, lines: Sequence[Line], names: Sequence[str | None], *, several: bool
+) -> None:
+    """Raises DataError with the number and first few of the lines that don't say what is wanted.
+
+    `several`: an image may have several lines.
+    """
     problems = []
     first_line: dict[str | None, int] = {}
     for line, name in zip(lines, names, strict=True):
@@ -130,10 +176,12 @@ def refuse_bad_lines(path: Path, root: Path, lines: Sequence[Line], names: Seque
             problem = "the label is empty"
         elif split.strip().lower() not in PART_OF_WORD:
             problem = f"expected train, validation or test as split; found {split!r}"
-        elif name in first_line:
+        elif name in first_line and not several:
             problem = f"{printable(name)} stands in line {first_line[name]} already; name each file once"
         elif not os.path.lexists(root / name):
             problem = f"there is no file {printable(str(root / name))}"
+        elif not has_numbers(line):
+            problem = "expected four numbers as a box, or nothing"
         else:
             first_line[name] = line.number
             continue
@@ -144,11 +192,25 @@ def refuse_bad_lines(path: Path, root: Path, lines: Sequence[Line], names: Seque
         raise DataError("\n".join([f"data.path={path}: {count}:", *problems[:NAMED], *more]))
 
 
+def has_numbers(line: Line) -> bool:
+    """Whether a line's box can be read, or it has none."""
+    with contextlib.suppress(ValueError):
+        _ = line.box
+        return True
+    return False
+
+
 def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels: whole numbers by value, else by text; raises DataError where there is only one."""
-    names = sorted(set(labels))
+    """The distinct labels in order; raises DataError where there is only one."""
+    names = in_order(labels)
     if len(names) < 2:
-        raise DataError(f"data.label_column: expected at least two classes; found {names}")
+        raise DataError(f"data.label_column: expected at least two classes; found {list(names)}")
+    return names
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """The distinct labels: whole numbers by value, else by text."""
+    names = sorted(set(labels))
     if all(name.removeprefix("-").isdecimal() for name in names):
         names.sort(key=int)
     return tuple(names)

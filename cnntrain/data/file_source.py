@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from cnntrain.data.base import Names, Source, Table
+from cnntrain.data.drawn_boxes import DrawnBoxes
 from cnntrain.errors import DataError
 from cnntrain.settings import Between, Count, Fraction
 
@@ -26,7 +27,8 @@ Intensity = Annotated[int, Between(0, 255)]
 class Listing:
     """The image files of a source, part by part: names relative to `root`, labels (n,), and what they mean.
 
-    `parts` names stretches of them as (start, stop). `groups` (n,) number what must stay in one split.
+    `parts` names stretches of them as (start, stop). `groups` (n,) number what must stay in one split. `boxes` are
+    what was drawn on them. `left_out` are files that say nothing to learn from, and why: (name, reason) each.
     """
 
     root: Path
@@ -35,6 +37,8 @@ class Listing:
     class_names: tuple[str, ...]
     parts: Mapping[str, tuple[int, int]]
     groups: np.ndarray | None = None
+    boxes: DrawnBoxes | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def only(self, kept: np.ndarray) -> "Listing":
         """The files for which `kept` (n,) is true."""
@@ -48,6 +52,8 @@ class Listing:
                 part: (int(before[start]), int(before[stop])) for part, (start, stop) in self.parts.items()
             },
             groups=None if self.groups is None else self.groups[kept],
+            boxes=None if self.boxes is None else self.boxes.only(kept),
+            left_out=self.left_out,
         )
 
 
@@ -113,8 +119,9 @@ class FileSource(Source):
             class_names=listing.class_names,
             parts=listing.parts,
             groups=listing.groups,
-            quarantined=tuple((file.name, file.finding.reason) for file in bad),
+            quarantined=(*((file.name, file.finding.reason) for file in bad), *listing.left_out),
             findings=tuple(file.finding for file in good),
+            boxes=None if listing.boxes is None else listing.boxes.in_images([file.finding for file in good]),
         )
 
 

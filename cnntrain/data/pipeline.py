@@ -10,15 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.augment import augment, mix_batch, random_box
+from cnntrain.data.augment import augment, crop_with_object, mix_batch, random_box
 from cnntrain.data.augmentation import Augmentation
 from cnntrain.data.base import Examples
+from cnntrain.data.boxes import Boxes, augmented, boxes_of, resize_map
 from cnntrain.data.colour import luma
 from cnntrain.data.decode import Part
 from cnntrain.data.geometry import are_mirrored, flip_one
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.network_input import NetworkInput
-from cnntrain.data.operations import random_places, resize
+from cnntrain.data.operations import crop, random_places, resize
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.randomness import image_keys
 
@@ -30,7 +31,8 @@ class Batches:
 
     images: float32 (batch, height, width, channels), preprocessed; targets: {"class": float32 (batch,
     classes)}, one-hot, or mixed by MixUp and CutMix; weights: {"class": float32 (batch,)} with
-    `class_weights` (classes,), else {}.
+    `class_weights` (classes,), else {}. With `localization` there are also targets "box" (batch, 4), in fractions
+    of the image as it comes (see boxes.py), and weights "box" (batch,), 0 where it has none or lost it.
 
     An epoch is every example exactly once; the last batch is smaller. With `shuffle` the order of an epoch is
     a function of (seed, epoch), without it the table's; the random changes of an image are a function of
@@ -48,6 +50,7 @@ class Batches:
         augmentation: Augmentation | None = None,
         class_weights: np.ndarray | None = None,
         decoding: str = "accurate",
+        localization: bool = False,
         parallel_calls: int | None = None,
     ):
         self.examples = examples
@@ -63,6 +66,7 @@ class Batches:
             augmentation=augmentation or Augmentation(),
             class_weights=class_weights,
             decoding=decoding,
+            localization=localization,
         )
         self._whole_epoch: tf.data.Dataset | None = None
 
@@ -91,7 +95,8 @@ class Batches:
         """A hash of all that decides the batches of an epoch, but their order."""
         stages = self.stages
         drawn = (stages.seed, number) if self.varies else ()
-        settings = repr((stages.network_input, stages.augmentation, stages.decoding, drawn)).encode()
+        chosen = (stages.network_input, stages.augmentation, stages.decoding, drawn)
+        settings = repr((*chosen, "boxes") if stages.boxes is not None else chosen).encode()
         weights = b"" if stages.class_weights is None else stages.class_weights.numpy().tobytes()
         pieces = (self.examples.table.fingerprint().encode(), self.examples.rows.tobytes(), settings, weights)
         return hashlib.blake2b(b"|".join(pieces), digest_size=16).hexdigest()
@@ -149,6 +154,7 @@ class Stages:
         augmentation: Augmentation,
         class_weights: np.ndarray | None,
         decoding: str,
+        localization: bool,
     ):
         self.images = examples.table.images
         self.network_input = network_input
@@ -157,6 +163,7 @@ class Stages:
         self.shuffle = shuffle
         self.augmentation = augmentation
         self.decoding = decoding
+        self.resize_policy = "stretch" if augmentation.cuts else network_input.resize
         self.by_batch = self.images.reads_batches
         self.by_image = not self.by_batch and (not isinstance(self.images, ArrayImages) or augmentation.cuts)
         self.after_reading = augmentation
@@ -171,6 +178,7 @@ class Stages:
             self.labels = tf.constant(examples.table.labels)
             self.ids = tf.constant(examples.table.ids)
             self.class_weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+            self.boxes = tf.constant(examples.table.boxes, tf.float32) if localization else None
 
     def draws_of_batch(self, step: tf.Tensor) -> Draws:
         """The rows of one batch, with what is drawn for each: drawing for one at a time would take longer."""
@@ -186,18 +194,26 @@ class Stages:
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(epoch, tf.int64)])
         return tf.random.experimental.index_shuffle(places, seed=seed, max_index=self.rows.shape[0] - 1)
 
-    def read(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """One image, or several of an array, at the network's size and channels; its row and key.
+    def read(self, draws: Draws) -> tuple[tf.Tensor | Boxes, ...]:
+        """What `finish` takes: one image, or several of an array, as the network wants them; their rows and keys,
+        and with localization their boxes."""
+        if self.boxes is None:
+            return self.scaled(self.pixels(draws), draws), draws.rows, draws.keys
+        images, boxes = self.pixels_and_boxes(draws)
+        return self.scaled(images, draws), draws.rows, draws.keys, boxes
+
+    def scaled(self, images: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """One image, or several of an array, at the network's size and channels.
 
         An image that is read by itself is also mirrored, and preprocessed if nothing else is to be done to it:
         then it lies in the processor's cache, from which a batch is too large.
         """
-        images, expected = self.pixels(draws), self.network_input
+        expected = self.network_input
         if not self.by_batch:
             images = resize(
                 images,
                 expected.image_size,
-                policy="stretch" if self.augmentation.cuts else expected.resize,
+                policy=self.resize_policy,
                 antialias=expected.antialias,
                 crop_box=expected.crop_box,
             )
@@ -206,13 +222,27 @@ class Stages:
         images = with_channels(images, expected.channels)
         if self.ready_when_read:
             images = preprocess(images, expected.preprocess)
-        return images, draws.rows, draws.keys
+        return images
 
     def pixels(self, draws: Draws) -> tf.Tensor:
         """What is read of one row, or of several, before it is resized."""
         if self.by_batch:
             return self.images.read_batch(draws.rows, draws.places, draws.mirrored)
         return self.images.read(draws.rows, self.part(draws))
+
+    def pixels_and_boxes(self, draws: Draws) -> tuple[tf.Tensor, Boxes]:
+        """`pixels`, cut so that the object stays in them, and the boxes as they will lie in them once resized."""
+        images, boxes = self.images.read(draws.rows), boxes_of(tf.gather(self.boxes, draws.rows))
+        height, width = tf.shape(images)[-3], tf.shape(images)[-2]
+        if self.augmentation.cuts:
+            place, augmentation = draws.places, self.augmentation
+            part, boxes = crop_with_object(
+                height, width, key=draws.keys, place=place, augmentation=augmentation, boxes=boxes
+            )
+            images, (height, width) = crop(images, part), tf.unstack(part[2:])
+        expected, size = self.network_input, tf.stack([height, width])
+        moved = resize_map(size, expected.image_size, policy=self.resize_policy, crop_box=expected.crop_box)
+        return images, boxes.mapped(*moved)
 
     def part(self, draws: Draws) -> Part | None:
         """What is cut out of an image before it is resized; None where nothing is, or nothing at random."""
@@ -224,7 +254,7 @@ class Stages:
         return Part(box_of, self.network_input.image_size, self.decoding)
 
     def finish(
-        self, images: tf.Tensor, rows: tf.Tensor, keys: tf.Tensor
+        self, images: tf.Tensor, rows: tf.Tensor, keys: tf.Tensor, boxes: Boxes | None = None
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
         """A batch augmented and preprocessed, with its targets and weights."""
         images = augment(images, keys, self.after_reading)
@@ -234,6 +264,10 @@ class Stages:
             weights = {"class": tf.gather(self.class_weights, labels)}
         targets: Mapping[str, tf.Tensor] = {"class": tf.one_hot(labels, self.class_count)}
         images, targets, weights = mix_batch(images, targets, weights, keys, self.augmentation)
+        if boxes is not None:
+            boxes = augmented(boxes, keys, self.augmentation, self.network_input.image_size)
+            box, weight = boxes.targets()
+            targets, weights = {**targets, "box": box}, {**weights, "box": weight}
         if not self.ready_when_read:
             images = preprocess(images, self.network_input.preprocess)
         return images, targets, weights

@@ -5,13 +5,13 @@ the sign is the direction, where an operation has one, and the absolute value th
 1 goes is a policy's `Reach`. The operations are Pillow's, as the papers used them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from cnntrain.data.colour import adjust, per_image
-from cnntrain.data.geometry import affine
+from cnntrain.data.geometry import Moves, affine
 from cnntrain.data.randomness import Draw, between, exponential, streams, uniform, whole
 
 Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -32,19 +32,44 @@ class Reach:
     bits: int = 4
 
 
+@dataclass(frozen=True)
+class Moved:
+    """An operation that moves pixels, and so what lies in a box; no two of one policy move alike."""
+
+    moves: Callable[[tf.Tensor], Moves]
+    fill: str
+
+    def __call__(self, images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
+        """Images moved by what their levels say."""
+        return affine(images, **self.moves(levels), fill=self.fill)
+
+
 def rand_augment(images: tf.Tensor, keys: tf.Tensor, *, count: int, magnitude: float, fill: str) -> tf.Tensor:
     """`count` operations on each image, one after another, all at `magnitude` of 30, in a random direction.
 
     Source: Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space",
     2019.
     """
-    operations = [*common_operations(Reach(), fill), *enhancements(Reach())]
+    operations = rand_augment_operations(fill)
+    for choice, levels in rand_augment_steps(keys, operations, count=count, magnitude=magnitude):
+        images = apply_choice(images, operations, choice, levels)
+    return images
+
+
+def rand_augment_operations(fill: str) -> list[Operation]:
+    """What RandAugment chooses from."""
+    return [*common_operations(Reach(), fill), *enhancements(Reach())]
+
+
+def rand_augment_steps(
+    keys: tf.Tensor, operations: list[Operation], *, count: int, magnitude: float
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """The number of each image's operation (batch,), and its level (batch,), in each of `count` steps."""
     strength = tf.fill(tf.shape(keys), magnitude / RAND_AUGMENT_LEVELS)
     for step in range(count):
         step_keys = streams(keys, Draw.RAND_AUGMENT, count)[:, step]
         choice = whole(step_keys, 0, len(operations))
-        images = apply_choice(images, operations, choice, signed(step_keys, 1, strength))
-    return images
+        yield choice, signed(step_keys, 1, strength)
 
 
 def trivial_augment(images: tf.Tensor, keys: tf.Tensor, *, fill: str) -> tf.Tensor:
@@ -53,11 +78,21 @@ def trivial_augment(images: tf.Tensor, keys: tf.Tensor, *, fill: str) -> tf.Tens
     Shifts reach 32 of 224 pixels. Source: Müller and Hutter, "TrivialAugment: Tuning-free Yet
     State-of-the-Art Data Augmentation", 2021.
     """
+    operations = trivial_augment_operations(fill)
+    return apply_choice(images, operations, *trivial_augment_step(keys, operations))
+
+
+def trivial_augment_operations(fill: str) -> list[Operation]:
+    """What TrivialAugment chooses from."""
     reach = Reach(shear=0.99, shift=32 / 224, degrees=135.0, factor=0.99, bits=6)
-    operations = [*common_operations(reach, fill), *enhancements(reach)]
+    return [*common_operations(reach, fill), *enhancements(reach)]
+
+
+def trivial_augment_step(keys: tf.Tensor, operations: list[Operation]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The number of each image's operation (batch,), and its level (batch,)."""
     keys = streams(keys, Draw.TRIVIAL_AUGMENT, 1)[:, 0]
-    strength = uniform(keys, 2)
-    return apply_choice(images, operations, whole(keys, 0, len(operations)), signed(keys, 1, strength))
+    choice = whole(keys, 0, len(operations))
+    return choice, signed(keys, 1, uniform(keys, 2))
 
 
 def aug_mix(images: tf.Tensor, keys: tf.Tensor, *, severity: int, fill: str) -> tf.Tensor:
@@ -93,6 +128,16 @@ def apply_choice(images: tf.Tensor, operations: list[Operation], choice: tf.Tens
     return tf.ensure_shape(tf.dynamic_stitch(groups, changed), images.shape)
 
 
+def chosen_moves(operations: list[Operation], choice: tf.Tensor, levels: tf.Tensor) -> Moves:
+    """Where the chosen operations move pixels to; none for those that only change values."""
+    moves: Moves = {}
+    for number, operation in enumerate(operations):
+        if isinstance(operation, Moved):
+            for name, amount in operation.moves(levels).items():
+                moves[name] = tf.where(choice == number, amount, 0.0)
+    return moves
+
+
 def signed(keys: tf.Tensor, draw: int, strength: tf.Tensor) -> tf.Tensor:
     """Strengths (batch,), half of them negative."""
     return tf.where(between(keys, draw, -1, 1) < 0, -strength, strength)
@@ -102,11 +147,11 @@ def common_operations(reach: Reach, fill: str) -> list[Operation]:
     """Nothing (the first); shears, shifts and turns; and maps of single values."""
     return [
         lambda images, levels: images,
-        lambda images, levels: affine(images, shear_right=levels * reach.shear, fill=fill),
-        lambda images, levels: affine(images, shear_down=levels * reach.shear, fill=fill),
-        lambda images, levels: affine(images, right=levels * reach.shift, fill=fill),
-        lambda images, levels: affine(images, down=levels * reach.shift, fill=fill),
-        lambda images, levels: affine(images, degrees=levels * reach.degrees, fill=fill),
+        Moved(lambda levels: {"shear_right": levels * reach.shear}, fill),
+        Moved(lambda levels: {"shear_down": levels * reach.shear}, fill),
+        Moved(lambda levels: {"right": levels * reach.shift}, fill),
+        Moved(lambda levels: {"down": levels * reach.shift}, fill),
+        Moved(lambda levels: {"degrees": levels * reach.degrees}, fill),
         lambda images, levels: posterize(images, levels * reach.bits),
         solarize,
         autocontrast,

@@ -55,6 +55,7 @@ class Draw(enum.IntEnum):
     CUTMIX_SHARE = 29
     CUTMIX_ROW = 30
     CUTMIX_COLUMN = 31
+    CROP_AGAIN = 32
 
 
 def image_keys(seed: int, epoch: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

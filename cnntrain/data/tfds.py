@@ -1,29 +1,22 @@
 """Any image classification set of TensorFlow Datasets."""
 
-import functools
-import hashlib
-import json
 import logging
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from cnntrain.data.base import Names, Source, Table
+from cnntrain.data.drawn_boxes import Objects
 from cnntrain.data.splits import SLICE
+from cnntrain.data.tfds_features import find_features
+from cnntrain.data.tfds_reading import Reading, decoded_if_small, read_parts
 from cnntrain.download import FAILURES, open_address
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.files import cache_folder, whole_file, write_whole
 from cnntrain.settings import Positive, unknown
 
-if TYPE_CHECKING:
-    from cnntrain.data.images import Images
-
-READ_AT_ONCE = 512
 MEBIBYTE = 2**20
 
 
@@ -34,12 +27,16 @@ class Tfds(Source):
     Images of one size are decoded once and kept, if all fit into `memory_limit_mb`; others stay encoded in
     memory up to that limit; a larger set is written once to a record file in the cache folder, so that any
     image can be reached at any time. A slice is taken in the order in which TFDS stores the set.
+
+    Where each image has several objects, with a class and a box each, the `largest` counts, or the `first`, or they
+    are refused; images without any are left out.
     """
 
     source: str = "tfds"
     name: str
     data_dir: Path | None = None
     memory_limit_mb: Positive = 1024
+    objects: Objects = "largest"
 
     def title(self) -> str:
         """What the data are, in words."""
@@ -58,20 +55,19 @@ class Tfds(Source):
     def table(self) -> Table:
         """The parts that the splits name; raises DataError where the set can't be had."""
         builder = open_builder(self.name, self.data_dir)
-        image_key, label_key = supervised_keys(builder)
-        feature = builder.info.features[image_key]
-        class_names = tuple(builder.info.features[label_key].names)
+        features = find_features(builder)
         prepare(builder)
         limit = int(self.memory_limit_mb * MEBIBYTE)
         parts = part_names(self, list(builder.info.splits))
-        images, labels, spans = read_parts(builder, parts, image_key, label_key, limit=limit)
+        content = read_parts(Reading(builder, features, self.objects), parts, limit=limit)
         return Table(
-            images=decoded_if_small(images, feature.shape, limit=limit),
-            labels=labels,
-            ids=np.arange(len(labels)),
+            images=decoded_if_small(content.images, builder.info.features[features.image].shape, limit=limit),
+            labels=content.labels,
+            ids=np.arange(len(content.labels)),
             names=Names(f"{self.name}/"),
-            class_names=class_names,
-            parts=spans,
+            class_names=features.class_names(builder.info.features),
+            parts=content.spans,
+            boxes=content.boxes if features.box else None,
         )
 
 
@@ -89,21 +85,6 @@ def open_builder(name: str, data_dir: Path | None) -> Any:
         ) from None
     except (ValueError, AssertionError) as error:
         raise ConfigError(f"data.name: TensorFlow Datasets refuses {name!r}: {error}") from error
-
-
-def supervised_keys(builder: Any) -> tuple[str, str]:
-    """The names of the image and of the class label in the set's features."""
-    import tensorflow_datasets as tfds
-
-    features = dict(builder.info.features or {})
-    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
-    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
-    if not images or not labels:
-        raise DataError(f"data.name={builder.name}: expected images with class labels; the set has {list(features)}")
-    chosen = builder.info.supervised_keys or ()
-    image = next((key for key in chosen if key in images), images[0])
-    label = next((key for key in chosen if key in labels), labels[0])
-    return image, label
 
 
 def prepare(builder: Any) -> None:
@@ -161,108 +142,3 @@ def part_names(source: Source, known: list[str]) -> list[str]:
         if known and name not in known:
             raise DataError(unknown(f"data: the set has no part {name!r}", name, known))
     return list(dict.fromkeys(names))
-
-
-def read_parts(
-    builder: Any, parts: list[str], image_key: str, label_key: str, *, limit: int
-) -> tuple["Images", np.ndarray, dict[str, tuple[int, int]]]:
-    """The encoded images of all parts, their labels (n,), and each part's (start, stop)."""
-    from cnntrain.data.images import EncodedImages
-
-    channels = builder.info.features[image_key].shape[-1] or 3
-    record = record_path(builder, parts)
-    if record.is_file():
-        return open_record(record, channels)
-    encoded: list[bytes] = []
-    labels: list[np.ndarray] = []
-    spans: dict[str, tuple[int, int]] = {}
-    total = 0
-    for part in parts:
-        start = len(encoded)
-        for images, numbers in encoded_batches(builder, part, image_key, label_key):
-            encoded += images
-            labels.append(numbers)
-            total += sum(map(len, images))
-            if total > limit:
-                return write_record(builder, parts, image_key, label_key, record, channels)
-        spans[part] = (start, len(encoded))
-    return EncodedImages(np.array(encoded, object), channels=channels), np.concatenate(labels), spans
-
-
-def encoded_batches(
-    builder: Any, part: str, image_key: str, label_key: str
-) -> Iterator[tuple[list[bytes], np.ndarray]]:
-    """The encoded images and labels of a part, in the order in which they are stored."""
-    import tensorflow_datasets as tfds
-
-    config = tfds.ReadConfig(interleave_cycle_length=1)
-    dataset = builder.as_dataset(
-        split=part, shuffle_files=False, read_config=config, decoders={image_key: tfds.decode.SkipDecoding()}
-    )
-    dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
-    for images, labels in dataset.batch(READ_AT_ONCE).as_numpy_iterator():
-        yield list(images), labels.astype(np.int64)
-
-
-def record_path(builder: Any, parts: list[str]) -> Path:
-    """The record file of these parts of the set."""
-    key = hashlib.blake2b(repr((str(builder.data_path), parts)).encode(), digest_size=8).hexdigest()
-    return cache_folder() / "records" / f"{builder.name}-{builder.version}-{key}.array_record"
-
-
-def write_record(
-    builder: Any, parts: list[str], image_key: str, label_key: str, path: Path, channels: int
-) -> tuple["Images", np.ndarray, dict[str, tuple[int, int]]]:
-    """Writes all parts to one record file, and their labels beside it."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-
-    labels: list[int] = []
-    lengths: list[int] = []
-    spans: dict[str, tuple[int, int]] = {}
-    with whole_file(path) as temporary:
-        writer = ArrayRecordWriter(str(temporary), "group_size:1")
-        for part in parts:
-            start = len(labels)
-            for images, numbers in encoded_batches(builder, part, image_key, label_key):
-                for image in images:
-                    writer.write(image)
-                    lengths.append(len(image))
-                labels += numbers.tolist()
-            spans[part] = (start, len(labels))
-        writer.close()
-        index = {"labels": labels, "lengths": lengths, "parts": spans}
-        write_whole(path.with_suffix(".json"), json.dumps(index).encode())
-    return open_record(path, channels)
-
-
-def open_record(path: Path, channels: int) -> tuple["Images", np.ndarray, dict[str, tuple[int, int]]]:
-    """What `write_record` wrote."""
-    from cnntrain.data.images import RecordImages
-
-    index = json.loads(path.with_suffix(".json").read_text())
-    spans = {name: (start, stop) for name, (start, stop) in index["parts"].items()}
-    images = RecordImages(path, lengths=np.array(index["lengths"]), channels=channels)
-    return images, np.array(index["labels"], np.int64), spans
-
-
-def decoded_if_small(images: "Images", shape: tuple[int | None, ...], *, limit: int) -> "Images":
-    """Encoded images of one size as an array, where it fits into the limit; else as they came.
-
-    Sets of one fixed size are stored as PNG, so that decoding once or each time gives the same pixels.
-    """
-    from cnntrain.data.decode import read_image
-    from cnntrain.data.images import ArrayImages, EncodedImages
-
-    if not isinstance(images, EncodedImages) or None in shape:
-        return images
-    if len(images.encoded) * int(np.prod([side or 1 for side in shape])) > limit:
-        return images
-    import tensorflow as tf
-
-    dataset = tf.data.Dataset.from_tensor_slices(images.encoded)
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    read = functools.partial(read_image, channels=images.image_shape[2])
-    dataset = dataset.map(read, num_parallel_calls=os.cpu_count())
-    batches = dataset.batch(READ_AT_ONCE).with_options(options).as_numpy_iterator()
-    return ArrayImages(np.concatenate(list(batches)))

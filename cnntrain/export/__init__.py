@@ -24,8 +24,8 @@ LARGEST_DIFFERENCE = 1e-4
 def export(run: Path, *, form: str, out: Path | None, images: Sequence[Path], force: bool) -> bool:
     """Writes a run's best network, then holds what was written against `predict`; whether they agree.
 
-    They do where no probability differs by more than 1e-4 on the first 100 of `images`, or else of the run's
-    own test images.
+    They do where no probability, and no box in fractions of its image, differs by more than 1e-4 on the first 100 of
+    `images`, or else of the run's own test images.
     """
     trained, chosen = read_run(run), FORMATS[form]
     chosen.check_packages()
@@ -36,7 +36,9 @@ def export(run: Path, *, form: str, out: Path | None, images: Sequence[Path], fo
         from cnntrain.export.comparison import largest_difference
         from cnntrain.export.serving import serving_network
 
-        serving = serving_network(trained.load_model(), trained.network_input, trained.class_names)
+        serving = serving_network(
+            trained.load_model(), trained.network_input, trained.class_names, trained.box_head
+        )
         status.update(f"writing {path}")
         try:
             with whole_folder(path, replace=True) if chosen.is_folder else whole_file(path) as temporary:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from cnntrain.data import Examples
 from cnntrain.data.images import FileImages, unreadable_file_named
 from cnntrain.data.pipeline import Batches
-from cnntrain.evaluation import predict_batches
+from cnntrain.evaluation import answering, boxes_in
 from cnntrain.export.formats import Runtime
 from cnntrain.export.saved_model import PNG
 from cnntrain.export.serving import Serving
@@ -19,18 +19,28 @@ JPEG = b"\xff\xd8\xff"
 
 
 def largest_difference(runtime: Runtime, serving: Serving, examples: Examples) -> float:
-    """The largest difference of any probability, of pixels and, where the format takes them, of files too."""
+    """The largest difference of any probability, or of a box in fractions of its image: of pixels and, where the
+    format takes them, of files too."""
     largest, done = np.float32(0), 0
     with unreadable_file_named(examples.table):
         batches = Batches(examples, serving.network_input, batch_size=BATCH_SIZE).epoch()
-        expected = np.concatenate(list(predict_batches(serving.network, batches)))
+        answer = answering(serving.network, serving.box_head)
+        expected = [{name: value.numpy() for name, value in answer(images).items()} for images, *_ in batches]
+        probabilities = np.concatenate([one["class"] for one in expected])
+        boxes = np.concatenate([one["box"] for one in expected]) if serving.box_head else None
         for images in batches_of_one_size(examples):
             rows = examples.rows[done : done + len(images)]
             found = [runtime.from_pixels(images)]
             if runtime.from_files is not None:
                 found.append(runtime.from_files([file_of(examples, *pair) for pair in zip(rows, images, strict=True)]))
-            for probabilities in found:
-                difference = np.abs(probabilities - expected[done : done + len(images)])
+            wanted = probabilities[done : done + len(images)]
+            if boxes is not None:
+                height, width = images.shape[1:3]
+                sizes = np.tile([height, width], (len(images), 1))
+                places = boxes_in(boxes[done : done + len(images)], sizes, serving.network_input)
+                wanted = np.concatenate([wanted, places / [width, height, width, height]], axis=1)
+            for answers in found:
+                difference = np.abs(answers - wanted)
                 largest = np.maximum(largest, difference.max())  # unlike max(), this keeps what is not a number
             done += len(images)
     return float(largest)

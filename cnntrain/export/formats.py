@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnntrain.backend import silent_standard_error
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from cnntrain.export.serving import Serving
@@ -21,7 +21,7 @@ OPSET = 18
 
 
 class Runtime(NamedTuple):
-    """What was written, run by the format's own runtime: functions that give probabilities (batch, classes).
+    """What was written, run by the format's own runtime: functions that give answers, see `side_by_side`.
 
     `from_pixels` takes uint8 images (batch, height, width, channels), `from_files` the contents of JPEG and PNG
     files; it is None where the format takes no files.
@@ -70,8 +70,8 @@ def load_saved_model(path: Path) -> Runtime:
     loaded = tf.saved_model.load(str(path))
     from_pixels, from_files = loaded.signatures["serving_default"], loaded.signatures["files"]
     return Runtime(
-        lambda images: from_pixels(images=tf.constant(images))["probabilities"].numpy(),
-        lambda files: from_files(files=tf.constant(files))["probabilities"].numpy(),
+        lambda images: side_by_side(from_pixels(images=tf.constant(images))),
+        lambda files: side_by_side(from_files(files=tf.constant(files))),
     )
 
 
@@ -92,7 +92,7 @@ def load_keras(path: Path) -> Runtime:
     import keras
 
     model = keras.models.load_model(path, compile=False, safe_mode=True)
-    return Runtime(lambda images: model(images, training=False).numpy())
+    return Runtime(lambda images: side_by_side(model(images, training=False)))
 
 
 def write_onnx(serving: "Serving", path: Path) -> None:
@@ -116,22 +116,31 @@ def write_onnx(serving: "Serving", path: Path) -> None:
 def load_onnx(path: Path) -> Runtime:
     """ONNX Runtime's, on the CPU."""
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return Runtime(lambda images: session.run(["probabilities"], {"images": images})[0])
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, NotImplemented) as error:
+        raise unwritable("ONNX", error) from error
+    names = [output.name for output in session.get_outputs()]
+    return Runtime(lambda images: side_by_side(dict(zip(names, session.run(names, {"images": images}), strict=True))))
 
 
 def write_litert(serving: "Serving", path: Path) -> None:
     """Writes a LiteRT file; the names of the classes are a JSON file in a zip file behind it, where TFLite's
     metadata have their files."""
     import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
 
     module = tf.Module()  # without which the converter loses the names of inputs and outputs
     module.variables_of_network = [variable.value for variable in serving.network.variables]
     with silent_standard_error():
         function = traced(serving).get_concrete_function()
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-        path.write_bytes(converter.convert())
+        try:
+            path.write_bytes(converter.convert())
+        except ConverterError as error:
+            raise unwritable("LiteRT", error) from error
     add_class_names(serving, path)
 
 
@@ -143,16 +152,40 @@ def load_litert(path: Path) -> Runtime:
         interpreter = Interpreter(str(path))
         interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner()
-    return Runtime(lambda images: signature(images=images)["probabilities"])
+    return Runtime(lambda images: side_by_side(signature(images=images)))
+
+
+def unwritable(form: str, error: Exception) -> DataError:
+    """The error for a network that a format has no words for."""
+    reason = str(error).strip().splitlines()[0][:300]
+    return DataError(f"this network can't be written as {form}: {reason}\nTry --format saved_model, which takes any")
 
 
 def traced(serving: "Serving") -> Any:
-    """The network from pixels as TensorFlow's function, `images` to `probabilities`."""
+    """The network from pixels as TensorFlow's function, `images` to `probabilities` and, where it tells, `box`."""
     import tensorflow as tf
 
     network = serving.from_pixels()
     signature = [tf.TensorSpec([None, None, None, None], tf.uint8, name="images")]
-    return tf.function(lambda images: {"probabilities": network(images, training=False)}, input_signature=signature)
+
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        answers = network(images, training=False)
+        return answers if isinstance(answers, dict) else {"probabilities": answers}
+
+    function = tf.function(answer, input_signature=signature)
+    tf.config.run_functions_eagerly(True)  # inside, Keras compiles grouped convolutions, which no converter can read
+    try:
+        function.get_concrete_function()
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return function
+
+
+def side_by_side(answers: Any) -> np.ndarray:
+    """Probabilities (batch, classes) and, where the network tells, boxes beside them (batch, classes + 4)."""
+    if not isinstance(answers, Mapping):
+        return np.asarray(answers)
+    return np.concatenate([answers[name] for name in ("probabilities", "box") if name in answers], axis=1)
 
 
 FORMATS = {

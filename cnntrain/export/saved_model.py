@@ -31,24 +31,26 @@ class ServingModule(tf.Module):
         known = tf.debugging.Assert((channels == 1) | (channels == 3), ["expected 1 or 3 channels; received", channels])
         with tf.control_dependencies([known]):
             colour = tf.gather(images, tf.minimum(tf.range(3), channels - 1), axis=3)
-        return self.answers(self.at_size(tf.ensure_shape(colour, (None, None, None, 3))))
+        return self.answers(self.at_size(tf.ensure_shape(colour, (None, None, None, 3))), tf.shape(images)[1:3])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="files")])
     def from_files(self, files: tf.Tensor) -> dict[str, tf.Tensor]:
         """The contents of JPEG and PNG files (batch,)."""
-        spec = tf.TensorSpec(self.serving.network_input.shape, tf.float32)
-        return self.answers(tf.map_fn(self.read, files, fn_output_signature=spec))
+        specs = tf.TensorSpec(self.serving.network_input.shape, tf.float32), tf.TensorSpec([2], tf.int32)
+        return self.answers(*tf.map_fn(self.read, files, fn_output_signature=specs))
 
     @tf.function(input_signature=[])
     def class_names(self) -> dict[str, tf.Tensor]:
         """The names of the classes, in the order of their probabilities."""
         return {"class_names": self.names}
 
-    def read(self, file: tf.Tensor) -> tf.Tensor:
-        """One file's image at the network's size: upright, and on the background where it is transparent."""
+    def read(self, file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One file's image at the network's size: upright, and on the background where it is transparent; and the
+        size (2,) that it had."""
         expected = self.serving.network_input
         image = read_file(file, expected.background)
-        return self.at_size(upright(image, orientation_of(file)) if expected.orientation == "exif" else image)
+        image = upright(image, orientation_of(file)) if expected.orientation == "exif" else image
+        return self.at_size(image), tf.shape(image)[:2]
 
     def at_size(self, images: tf.Tensor) -> tf.Tensor:
         """Images (…, height, width, 3) at the network's size and channels, float32."""
@@ -63,11 +65,12 @@ class ServingModule(tf.Module):
         images = tf.cast(with_channels(images, expected.channels), tf.float32)
         return tf.ensure_shape(images, (*images.shape[:-3], *expected.shape))
 
-    def answers(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Probabilities (batch, classes) of images at the network's size, and the most probable class (batch,)."""
-        probabilities = self.serving.network(preprocess(images, self.serving.network_input.preprocess), training=False)
-        best = tf.gather(self.names, tf.argmax(probabilities, axis=1))
-        return {"probabilities": probabilities, "class": best}
+    def answers(self, images: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answers on images at the network's size, which had other sizes, (2,) or (batch, 2), and the most
+        probable class (batch,)."""
+        outputs = self.serving.network(preprocess(images, self.serving.network_input.preprocess), training=False)
+        answers = self.serving.answers(outputs, sizes)
+        return {**answers, "class": tf.gather(self.names, tf.argmax(answers["probabilities"], axis=1))}
 
 
 def read_file(file: tf.Tensor, background: Colour) -> tf.Tensor:

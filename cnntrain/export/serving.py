@@ -1,16 +1,19 @@
 """The network that is exported: from what a client has to probabilities, all of the preprocessing inside."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
+from keras import KerasTensor, ops
 
+from cnntrain.data.boxes import resize_map
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
 from cnntrain.export.resampling import extent, to_size
+from cnntrain.localization import BoxHead
 from cnntrain.loop import named
 from cnntrain.models.transfer import in_precision
 
@@ -19,25 +22,56 @@ RED_GREEN_BLUE = np.arange(3, dtype="float32")
 
 @dataclass(frozen=True)
 class Serving:
-    """A trained network in float32, with one output, what it expects of an image, and its classes."""
+    """A trained network in float32 with its class output and, with a `box_head`, its box output; what it expects of an
+    image, and its classes."""
 
     network: keras.Model
     network_input: NetworkInput
     class_names: tuple[str, ...]
+    box_head: BoxHead | None = None
 
     def from_pixels(self) -> keras.Model:
-        """The network for uint8 images (batch, height, width, 1 or 3) of any size, in Keras's own operations."""
+        """The network for uint8 images (batch, height, width, 1 or 3) of any size, in Keras's own operations.
+
+        `answers` are its output; probabilities alone come bare.
+        """
         images = keras.Input((None, None, None), dtype="uint8", name="images")
         pixels = as_colour(to_size(images, self.network_input))
         matrix, offset = pixel_map(self.network_input)
         values = ops.matmul(pixels, matrix) + offset
-        return keras.Model(images, self.network(values), name="from_pixels")
+        answers = self.answers(self.network(values), ops.stack([extent(images, 1), extent(images, 2)]))
+        return keras.Model(images, answers if len(answers) > 1 else answers["probabilities"], name="from_pixels")
+
+    def answers(self, outputs: Any, size: KerasTensor) -> dict[str, KerasTensor]:
+        """What a client gets of the network's outputs on images of `size`, (2,) or (batch, 2), height and width.
+
+        `probabilities` (batch, classes) and, with a head for it, `box` (batch, 4): left, top, right and bottom in
+        fractions of the image that the client gave.
+        """
+        found = named(outputs)
+        answers = {"probabilities": found["class"]}
+        if self.box_head is not None:
+            expected = self.network_input
+            scale, offset = resize_map(
+                size, expected.image_size, policy=expected.resize, crop_box=expected.crop_box
+            )
+            box = self.box_head.answer(found["box"])
+            corners = [(box[:, :2] + sign * box[:, 2:] / 2 - offset) / scale for sign in (-1, 1)]
+            answers["box"] = ops.clip(ops.concatenate([ops.flip(corner, axis=1) for corner in corners], axis=1), 0, 1)
+        return answers
 
 
-def serving_network(model: keras.Model, network_input: NetworkInput, class_names: tuple[str, ...]) -> Serving:
+def serving_network(
+    model: keras.Model,
+    network_input: NetworkInput,
+    class_names: tuple[str, ...],
+    box_head: BoxHead | None = None,
+) -> Serving:
     """The trained network without outputs that only help training, computing in float32."""
-    network = keras.Model(model.inputs[0], named(model.output)["class"], name=model.name)
-    return Serving(in_precision(network, "float32"), network_input, class_names)
+    outputs = named(model.output)
+    kept = outputs["class"] if box_head is None else {name: outputs[name] for name in ("class", "box")}
+    network = keras.Model(model.inputs[0], kept, name=model.name)
+    return Serving(in_precision(network, "float32"), network_input, class_names, box_head)
 
 
 def as_colour(images: keras.KerasTensor) -> keras.KerasTensor:

@@ -90,24 +90,23 @@ class Application(Architecture):
         return self.default_image_size if self.weights is not None else super().fitting_size(of_data)
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities, float32 whatever the precision."""
+        """Class probabilities, float32 whatever the precision, and a box if asked for."""
         from keras import layers
-
-        from cnntrain.models.layers import classifier
 
         self.check_channels(images.shape[-1])
         if not self.has_whole_weights(images.shape[1:3], class_count):
             features = layers.GlobalAveragePooling2D(name="average")(self.network(images, None).output)
-            return {"class": classifier(features, class_count)}
+            return self.heads(features, class_count)
         network = self.network(images, class_count)
         top = network.layers[-1]
         if not isinstance(top, layers.Dense):  # networks that end in a 1×1 convolution
-            return {"class": layers.Softmax(dtype="float32", name="class")(network.output)}
+            probabilities = layers.Softmax(dtype="float32", name="class")(network.output)
+            return {"class": probabilities, **self.box_head(pooled(network))}
         ours = layers.Dense(class_count, activation="softmax", dtype="float32", name="class")
         probabilities = ours(top.input)
         if self.weights is not None:
             ours.set_weights(top.get_weights())
-        return {"class": probabilities}
+        return {"class": probabilities, **self.box_head(top.input)}
 
     def has_whole_weights(self, image_size: tuple[int, int], class_count: int) -> bool:
         """Whether Keras's own top can stay: it fits random weights, or just what Keras trained."""
@@ -183,6 +182,14 @@ def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
             f"model.weights: {path} does not fit {of} without its top: {error}\n"
             "Where the file holds another network, set model.backbone=null"
         ) from error
+
+
+def pooled(network: "keras.Model") -> "keras.KerasTensor":
+    """The averages (batch, maps) below the top of a network that ends in a 1×1 convolution."""
+    from keras import layers
+
+    averages = [layer.output for layer in network.layers if isinstance(layer, layers.GlobalAveragePooling2D)]
+    return layers.Flatten(name="box_features")(averages[-1])
 
 
 def find_backbone(name: str) -> str | None:

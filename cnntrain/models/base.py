@@ -18,8 +18,8 @@ Side = Annotated[int, Between(1)]
 class Architecture:
     """A network's settings, and how its layers are built.
 
-    A subclass gives the class variables, its own settings as fields, and `features`; one whose output
-    is not a softmax on those features, or that has several outputs, overrides `outputs`. The three
+    A subclass gives the class variables, its own settings as fields, and `features`; one whose class output
+    is not a softmax on those features, or that has auxiliary outputs, overrides `outputs`. The three
     properties are facts that may depend on the settings; where they don't, a subclass simply assigns them.
 
     `image_size` null is the data's own size where all its images share one that the network can take,
@@ -27,6 +27,9 @@ class Architecture:
     `crop_box`, [top, left, bottom, right] in fractions of the image, by tf.image.crop_and_resize.
     `preprocess` null is the mode that the network's own weights were trained with; `raw` leaves pixels from
     0 to 255, for networks that scale them inside.
+
+    `localization` adds an output `box` of four numbers: where the object is. They stand for centre y, centre x,
+    height and width, the last two as square roots with `square_root_sides`; see BoxHead.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Architecture:
     crop_box: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
     antialias: bool = False
     preprocess: Preprocess | None = "unit"
+    localization: bool = False
+    square_root_sides: bool = True
 
     title: ClassVar[str]
     year: ClassVar[int]
@@ -61,8 +66,8 @@ class Architecture:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """What each output's loss counts for."""
-        return {"class": 1.0}
+        """What each output's loss counts for, unless the experiment says otherwise; with a box, as in the chapter."""
+        return {"class": 0.8, "box": 0.2} if self.localization else {"class": 1.0}
 
     @property
     def head(self) -> tuple[str, ...]:
@@ -126,10 +131,20 @@ class Architecture:
         raise TypeError(f"{type(self).__name__} has no features of its own")
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Every output by name; `class` holds probabilities (batch, class_count) in float32."""
+        """Every output by name, float32: `class` holds probabilities (batch, class_count)."""
+        return self.heads(self.features(images), class_count)
+
+    def heads(self, features: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
+        """The outputs on features (batch, units): a class and, with `localization`, a box."""
         from cnntrain.models.layers import classifier
 
-        return {"class": classifier(self.features(images), class_count)}
+        return {"class": classifier(features, class_count), **self.box_head(features)}
+
+    def box_head(self, features: "keras.KerasTensor") -> dict[str, "keras.KerasTensor"]:
+        """The output `box` (batch, 4) on features (batch, units) with `localization`, else none."""
+        from cnntrain.models.layers import box
+
+        return {"box": box(features)} if self.localization else {}
 
     def build(self, input_shape: tuple[int, int, int], class_count: int) -> "keras.Model":
         """The network for preprocessed float images of `input_shape` (height, width, channels).

@@ -64,13 +64,11 @@ class GoogLeNet(Architecture):
     def loss_weights(self) -> dict[str, float]:
         """Auxiliary losses count 0.3 (section 5 of the paper)."""
         auxiliary = {name: 0.3 for name in AUXILIARY.values()} if self.aux else {}
-        return {"class": 1.0} | auxiliary
+        return super().loss_weights | auxiliary
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities at the top and, with `aux`, from modules 4a and 4d."""
+        """The heads at the top and, with `aux`, class probabilities from modules 4a and 4d."""
         from keras import layers
-
-        from cnntrain.models.layers import classifier
 
         outputs = {}
         x = self.stem(images)  # 28×28×192
@@ -83,7 +81,7 @@ class GoogLeNet(Architecture):
                 x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"pool_{module}")(x)
         x = layers.GlobalAveragePooling2D(name="average")(x)  # 1024
         x = layers.Dropout(self.dropout, name="dropout")(x)
-        return {"class": classifier(x, class_count)} | outputs
+        return self.heads(x, class_count) | outputs
 
     def stem(self, images: "keras.KerasTensor") -> "keras.KerasTensor":
         """Images (batch, 224, 224, channels) in, (batch, 28, 28, 192) out."""

@@ -19,6 +19,15 @@ def classifier(features: keras.KerasTensor, class_count: int, *, name: str = "cl
     return keras.layers.Dense(class_count, activation="softmax", dtype="float32", name=name)(features)
 
 
+def box(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Four linear units: features (batch, units) in, a box (batch, 4) out, which starts in the middle.
+
+    float32 whatever the precision: in bfloat16 a place is known to a 256th of the image only.
+    """
+    middle = keras.initializers.Constant(0.5)
+    return keras.layers.Dense(4, bias_initializer=middle, dtype="float32", name="box")(features)
+
+
 @register
 class LocalResponseNormalization(keras.layers.Layer):
     """Divides each activation by the activity of its neighbour maps at the same position.

@@ -113,16 +113,17 @@ class LeNet51998(Architecture):
         return layers.Dense(84, activation=scaled_tanh, kernel_initializer=start, name="f6")(x)
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities, from distances or from a dense layer."""
+        """Class probabilities, from distances or from a dense layer, and a box if asked for."""
         import keras
 
         from cnntrain.models.layers import CodeDistances
 
         if self.output == "softmax":
             return super().outputs(images, class_count)
-        distances = CodeDistances(codes(class_count), dtype="float32", name="output")(self.features(images))
+        features = self.features(images)
+        distances = CodeDistances(codes(class_count), dtype="float32", name="output")(features)
         scores = keras.ops.negative(distances)
-        return {"class": keras.layers.Softmax(dtype="float32", name="class")(scores)}
+        return {"class": keras.layers.Softmax(dtype="float32", name="class")(scores), **self.box_head(features)}
 
 
 def codes(class_count: int) -> list[list[int]]:

@@ -49,7 +49,7 @@ class NetworkInNetwork(Architecture):
     minimum_image_size = (59, 59)
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities, the softmax of each class map's average."""
+        """Class probabilities, the softmax of each class map's average; a box from averages of the maps before."""
         from keras import layers
 
         from cnntrain.models.blocks import convolution
@@ -63,9 +63,10 @@ class NetworkInNetwork(Architecture):
         x = layers.MaxPooling2D(3, strides=2, name="pool3")(x)  # 6×6×384
         x = layers.Dropout(self.dropout, name="dropout")(x)
         x = convolution(x, 1024, 3, name="conv4")
+        boxes = self.box_head(layers.GlobalAveragePooling2D(name="box_average")(x))
         x = mlp(x, 1024, class_count, activation="linear", name="conv4")  # 6×6×classes
         x = layers.GlobalAveragePooling2D(dtype="float32", name="average")(x)  # one score a class
-        return {"class": layers.Softmax(dtype="float32", name="class")(x)}
+        return {"class": layers.Softmax(dtype="float32", name="class")(x), **boxes}
 
 
 def mlp(

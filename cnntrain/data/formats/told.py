@@ -1,0 +1,44 @@
+"""What an annotation file tells of one image."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Numbers = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Told:
+    """An image and its objects, as a file tells them.
+
+    `place` is where, for messages; `near` the file's folder. `images` are the image's paths, names or names without
+    a suffix, the likeliest first. `size` is the (height, width) of what the boxes were drawn on, where the file says
+    so. `objects` are class names and boxes, in the format's form, such as xyxy.
+    """
+
+    place: str
+    near: str
+    images: tuple[str, ...]
+    size: tuple[int, int] | None
+    objects: tuple[tuple[str, Numbers], ...]
+
+
+def four_numbers(values: Sequence[Any]) -> Numbers:
+    """Finite numbers from values or text; raises ValueError."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"expected four numbers as a box; found {list(values)}")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def told_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """An image's size in whole pixels; None where it is not told, for which some tools write 0."""
+    try:
+        size = int(height), int(width)
+    except (TypeError, ValueError):
+        return None
+    return size if min(size) > 0 else None
