@@ -183,12 +183,13 @@ def evaluate(words: list[str]) -> int:
     )
     options = parser.parse_intermixed_args(words)
     from cnntrain import evaluation
+    from cnntrain.overrides import key_of
 
     trained = evaluation.read_run(options.run)
     if options.overrides:
         flags = ["--config-dir", options.config_dir] if options.config_dir else []
         trained = dataclasses.replace(trained, experiment=with_other_data([*flags, *options.overrides], options.run))
-    own_data = not any(word.startswith("data") for word in options.overrides)
+    own_data = not any(key_of(word).startswith("data") for word in options.overrides)
     evaluation.evaluate(
         trained, own_data=own_data, split=options.split, as_json=options.json, draw=options.draw
     )
