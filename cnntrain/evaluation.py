@@ -66,9 +66,7 @@ def read_run(path: Path) -> TrainedRun:
     if not run_dir.model.is_file():
         raise DataError(f"{run_dir.model}: is missing; the run ended before its first epoch did")
     network_input = NetworkInput.from_record(record["input"], str(run_dir.record))
-    return TrainedRun(
-        run_dir, experiment, network_input, tuple(record["class_names"]), record["data_fingerprint"]
-    )
+    return TrainedRun(run_dir, experiment, network_input, tuple(record["class_names"]), record["data_fingerprint"])
 
 
 def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":

@@ -16,6 +16,8 @@ EXAMPLES = (
     ("cnntrain experiment=smoke", "two steps of everything, to see that it works"),
     ("cnntrain … --cfg job", "show the configuration, don't train"),
     ("cnntrain evaluate RUN --split validation", "measure a trained network"),
+    ("cnntrain report RUN", "a page that explains a run (each run ends by writing one)"),
+    ("cnntrain compare RUN RUN", "which is better, and is it more than chance"),
     ("cnntrain predict RUN photo.jpg", "classify images"),
     ("cnntrain predict ResNet50 photo.jpg", "with Keras's weights, by ImageNet's classes"),
     ("cnntrain export RUN --format onnx", "take a trained network elsewhere"),

@@ -30,6 +30,8 @@ class RunDir:
         self.history = path / "history.csv"
         self.quarantine = path / "quarantine.csv"
         self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.csv"
+        self.report = path / "report.html"
         self.model = path / "model.keras"
         self.checkpoints = path / "checkpoints"
         self.curves = path / "curves.png"

@@ -63,8 +63,6 @@ def write_run(path: Path, *words: str) -> Path:
     """A run's folder as training leaves one, of the configuration that the words describe, with random weights."""
     import dataclasses
 
-    import keras
-
     from cnntrain.cli import only_experiment
     from cnntrain.fitting import prepare
     from cnntrain.run_dir import RunDir
@@ -72,10 +70,6 @@ def write_run(path: Path, *words: str) -> Path:
 
     experiment, labelled, network_input = prepare(only_experiment(list(words)))
     model = experiment.model.build(network_input.shape, len(labelled.class_names))
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):  # as if it had seen data
-            layer.moving_mean.assign(keras.random.normal(layer.moving_mean.shape, seed=1))
-            layer.moving_variance.assign(keras.random.uniform(layer.moving_variance.shape, 0.5, 2.0, seed=2))
     record = {
         "input": dataclasses.asdict(network_input),
         "class_names": labelled.class_names,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.files import remove_unfinished, replace_by_link, whole_file, write_whole
+from cnntrain.files import remove_unfinished, replace_by_link, whole_file, whole_folder, write_whole
 from cnntrain.run_dir import RunDir
 
 
@@ -27,6 +27,20 @@ def test_the_temporary_file_keeps_the_suffix(tmp_path):
         assert temporary.suffix == ".keras"
         temporary.touch()
     assert (tmp_path / "model.keras").is_file()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_folder_that_is_there_is_replaced_only_where_that_is_wanted(tmp_path, replace):
+    path = tmp_path / "folder"
+    (path / "old").mkdir(parents=True)
+    with whole_folder(path, replace=replace) as temporary:
+        (temporary / "new").mkdir()
+        (temporary / "new" / "file.txt").touch()
+    assert [entry.name for entry in path.iterdir()] == ["new" if replace else "old"]
+    with pytest.raises(OSError, match="disk full"), whole_folder(path, replace=replace):
+        raise OSError("disk full")
+    assert [entry.name for entry in path.iterdir()] == ["new" if replace else "old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnntrain.backend import silent_standard_error
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from cnntrain.export.serving import Serving
@@ -98,11 +98,17 @@ def load_keras(path: Path) -> Runtime:
 def write_onnx(serving: "Serving", path: Path) -> None:
     """Writes an ONNX file; the names of the classes are JSON in its metadata."""
     import onnx
+    import tensorflow as tf
     import tf2onnx
 
     function = traced(serving)
     with silent_standard_error():
         model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    used = {name for node in model.graph.node for name in node.input}
+    del model.graph.input[1:]  # constants of layers, which the converter takes for more inputs
+    for value, inside in function.get_concrete_function().graph.captures:
+        if inside.name in used and value.dtype != tf.resource:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), inside.name))
     model.metadata_props.add(key=CLASS_NAMES, value=json.dumps(serving.class_names, ensure_ascii=False))
     onnx.save(model, path)
 
@@ -110,8 +116,12 @@ def write_onnx(serving: "Serving", path: Path) -> None:
 def load_onnx(path: Path) -> Runtime:
     """ONNX Runtime's, on the CPU."""
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, NotImplemented) as error:
+        raise unwritable("ONNX", error) from error
     names = [output.name for output in session.get_outputs()]
     return Runtime(lambda images: side_by_side(dict(zip(names, session.run(names, {"images": images}), strict=True))))
 
@@ -120,13 +130,17 @@ def write_litert(serving: "Serving", path: Path) -> None:
     """Writes a LiteRT file; the names of the classes are a JSON file in a zip file behind it, where TFLite's
     metadata have their files."""
     import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
 
     module = tf.Module()  # without which the converter loses the names of inputs and outputs
     module.variables_of_network = [variable.value for variable in serving.network.variables]
     with silent_standard_error():
         function = traced(serving).get_concrete_function()
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-        path.write_bytes(converter.convert())
+        try:
+            path.write_bytes(converter.convert())
+        except ConverterError as error:
+            raise unwritable("LiteRT", error) from error
     add_class_names(serving, path)
 
 
@@ -141,6 +155,12 @@ def load_litert(path: Path) -> Runtime:
     return Runtime(lambda images: side_by_side(signature(images=images)))
 
 
+def unwritable(form: str, error: Exception) -> DataError:
+    """The error for a network that a format has no words for."""
+    reason = str(error).strip().splitlines()[0][:300]
+    return DataError(f"this network can't be written as {form}: {reason}\nTry --format saved_model, which takes any")
+
+
 def traced(serving: "Serving") -> Any:
     """The network from pixels as TensorFlow's function, `images` to `probabilities` and, where it tells, `box`."""
     import tensorflow as tf
@@ -152,7 +172,13 @@ def traced(serving: "Serving") -> Any:
         answers = network(images, training=False)
         return answers if isinstance(answers, dict) else {"probabilities": answers}
 
-    return tf.function(answer, input_signature=signature)
+    function = tf.function(answer, input_signature=signature)
+    tf.config.run_functions_eagerly(True)  # inside, Keras compiles grouped convolutions, which no converter can read
+    try:
+        function.get_concrete_function()
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return function
 
 
 def side_by_side(answers: Any) -> np.ndarray:

@@ -17,13 +17,12 @@ from cnntrain.data.operations import LAST_ROW_INSIDE
 
 @dataclass(frozen=True)
 class Line:
-    """What is taken of one axis of an image: `count` pixels from `first` on, of `whole`.
+    """What is taken of one axis of an image: `count` pixels from `first` on.
 
     `centre` (size,) is where each output pixel lies, counted from `first`; `reach` is how far it draws on pixels
     around it. `inside` (size,) is 0 for output pixels that lie beyond the image, if there are any.
     """
 
-    whole: KerasTensor
     first: KerasTensor | float
     count: KerasTensor
     centre: KerasTensor
@@ -67,20 +66,20 @@ def line(whole: KerasTensor, count: KerasTensor, position: int, expected: Networ
         padding = ops.maximum(ops.floor((size - whole) / 2), 0.0)
         centre = ops.add(cut - padding, steps)
         inside = ops.logical_and(ops.greater_equal(centre, 0.0), ops.less(centre, whole))
-        return Line(whole, 0.0, whole, within(centre, whole), inside=ops.cast(inside, "float32"))
+        return Line(0.0, whole, within(centre, whole), inside=ops.cast(inside, "float32"))
     if expected.crop_box is not None:
         box = np.minimum(np.array(expected.crop_box, np.float32), np.float32(LAST_ROW_INSIDE))
         low, high = box[position], box[position + 2]
         if size == 1:
-            return Line(whole, 0.0, whole, (whole - 1) * ((low + high) / 2) * np.ones(1, "float32"))
+            return Line(0.0, whole, (whole - 1) * ((low + high) / 2) * np.ones(1, "float32"))
         centre = (whole - 1) * low + quotient((whole - 1) * (high - low), size - 1, whole) * steps
-        return Line(whole, 0.0, whole, within(centre, whole))
+        return Line(0.0, whole, within(centre, whole))
     scale = quotient(count, size, whole)
     centre = scale * (steps + 0.5) - 0.5
     first = ops.floor((whole - count) / 2)
     if expected.antialias:
-        return Line(whole, first, count, centre, reach=ops.maximum(scale, 1.0))
-    return Line(whole, first, count, within(centre, count))
+        return Line(first, count, centre, reach=ops.maximum(scale, 1.0))
+    return Line(first, count, within(centre, count))
 
 
 def quotient(number: KerasTensor, constant: int, whole: KerasTensor) -> KerasTensor:
