@@ -15,6 +15,7 @@ EXAMPLES = (
     ("cnntrain experiment=digits_on_canvas", "what a digit is, and where: classes and boxes"),
     ("cnntrain experiment=smoke", "two steps of everything, to see that it works"),
     ("cnntrain … --cfg job", "show the configuration, don't train"),
+    ("cnntrain resume RUN", "go on with a run that was stopped"),
     ("cnntrain evaluate RUN --split validation", "measure a trained network"),
     ("cnntrain report RUN", "a page that explains a run (each run ends by writing one)"),
     ("cnntrain compare RUN RUN", "which is better, and is it more than chance"),
