@@ -1,7 +1,9 @@
 """What several tests need: the command line in this process, small image files, and no chatter."""
 
+import contextlib
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,20 @@ def write_run(path: Path, *words: str) -> Path:
     model.save(run_dir.model)
     run_dir.close()
     return path
+
+
+@contextlib.contextmanager
+def full_disk(room_bytes: int) -> Iterator[None]:
+    """Inside, no file of more bytes can be written, as on a disk that is almost full.
+
+    A fixture would not do: pytest writes its own output before a fixture ends, and that file too would be cut.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def read_metrics(run: Path) -> dict:

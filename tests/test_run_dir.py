@@ -1,7 +1,6 @@
 """A run's folder is its own, and its files are whole or not there."""
 
 import errno
-import resource
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import remove_unfinished, replace_by_link, whole_file, whole_folder, write_whole
 from cnntrain.run_dir import RunDir
+from tests.conftest import full_disk
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -43,19 +43,10 @@ def test_a_folder_that_is_there_is_replaced_only_where_that_is_wanted(tmp_path, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
-@pytest.fixture
-def small_disk():
-    """No file of more than 10 kB can be written, as on a disk that is almost full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_disk_without_room_is_named_with_what_is_needed_and_the_old_file_stays(tmp_path, small_disk):
+def test_a_disk_without_room_is_named_with_what_is_needed_and_the_old_file_stays(tmp_path):
     path = tmp_path / "file.txt"
     write_whole(path, b"old")
-    with pytest.raises(OSError, match=r"1.2 MB needed, [\d,.]+ MB free\): .*file.txt") as caught:
+    with pytest.raises(OSError, match=r"1.2 MB needed, [\d,.]+ MB free\): .*file.txt") as caught, full_disk(10_000):
         with whole_file(path, size_bytes=1_200_000) as temporary:
             temporary.write_bytes(bytes(1_200_000))
     assert caught.value.errno == errno.EFBIG
