@@ -49,13 +49,13 @@ class GoingOn:
         run_dir = RunDir.open(path)
         values = run_dir.read_config()
         before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
-        changed = list(changed_keys(before, experiment))
-        if run_dir.finished and all(is_harmless(text) for text in changed):
+        changed = changes(before, experiment)
+        if run_dir.finished and all(map(is_harmless, changed)):
             last = list(before.schedule.phases)[-1]
             print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
             return
         with contextlib.closing(RunDir.reopen(path)) as run_dir:
-            resumed = prepared(run_dir, before, experiment, changed, force=self.force)
+            resumed = prepared(run_dir, before, experiment, list(changed.values()), force=self.force)
             from cnntrain.train import run
 
             run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
@@ -72,7 +72,7 @@ def prepared(
     if found is None:
         return Resumed({}, None, changed, warnings, force)
     recorded, progress, current = run_dir.read_record(), progress_of(found), provenance()
-    if progress.phase not in now.schedule.phases:
+    if progress.phase and progress.phase not in now.schedule.phases:
         raise ConfigError(f"schedule.phases: the run stands in phase {progress.phase}, which is missing")
     steps = steps_per_epoch(recorded, now)
     serious = [*decisive_differences(recorded, current), *decisive_changes(before, now, progress, steps)]
@@ -100,12 +100,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def changed_keys(before: Experiment, now: Experiment) -> Iterator[str]:
-    """KEY: NEW, was OLD for each setting that differs."""
+def changes(before: Experiment, now: Experiment) -> dict[str, str]:
+    """Each setting that differs, by its full key, in words."""
     was, is_now = (dict(flat(to_mapping(experiment))) for experiment in (before, now))
-    for key in {**was, **is_now}:
-        if was.get(key) != is_now.get(key):
-            yield f"{key}: {is_now.get(key)}, was {was.get(key)}"
+    keys = [key for key in {**was, **is_now} if was.get(key) != is_now.get(key)]
+    return {key: f"{key}: {is_now.get(key)}, was {was.get(key)}" for key in keys}
 
 
 def is_harmless(key: str) -> bool:
@@ -119,10 +118,10 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
     What concerns phases that have not begun may change, and how long the phase under way is, unless its learning
     rate follows from that.
     """
-    began = list(before.schedule.phases)[: list(before.schedule.phases).index(progress.phase) + 1]
+    names = list(before.schedule.phases)
+    began = names[: names.index(progress.phase) + 1] if progress.phase else []
     found = []
-    for text in changed_keys(before, now):
-        key = text.partition(":")[0]
+    for key, text in changes(before, now).items():
         group, _, rest = key.partition("schedule.phases.")
         name, _, setting = rest.rpartition(".")
         of_phase = not group and rest
