@@ -12,6 +12,7 @@ EXAMPLES = (
     ("cnntrain optimizer=sgd optimizer.learning_rate=0.1", "change any value"),
     ("cnntrain -m model=lenet5 seed=1,2,3", "one run for each combination"),
     ("cnntrain -m data.folds=5 data.fold=0,1,2,3,4", "cross-validation"),
+    ("cnntrain experiment=digits_on_canvas", "what a digit is, and where: classes and boxes"),
     ("cnntrain experiment=smoke", "two steps of everything, to see that it works"),
     ("cnntrain … --cfg job", "show the configuration, don't train"),
     ("cnntrain resume RUN", "go on with a run that was stopped"),

@@ -50,6 +50,7 @@ def test_the_saved_network_has_both_outputs(boxed_run):
     assert {name: output.shape for name, output in model.output.items()} == {"class": (None, 10), "box": (None, 4)}
 
 
+@pytest.mark.slow
 def test_boxes_are_kept_with_the_features_of_frozen_layers(cnntrain, tmp_path):
     images = keras.Input((24, 24, 1))
     maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="conv")(images)
@@ -68,6 +69,7 @@ def test_boxes_are_kept_with_the_features_of_frozen_layers(cnntrain, tmp_path):
             assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_annotated_photos_train_with_every_setting(cnntrain, tmp_path):
     root = writers.write_labelimg(tmp_path / "photos", [
         dataclasses.replace(picture, objects=picture.objects * 2) for picture in writers.pictures(20)
@@ -148,6 +150,7 @@ def test_data_without_boxes_do_not_measure_a_run_with_them(boxed_run, cnntrain):
     assert (code, "these data have no boxes to compare with" in said) == (3, True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_boxes_goes_on_to_the_same_bits(cnntrain, tmp_path, monkeypatch):
     monkeypatch.setattr("cnntrain.loop.Pace.next", lambda self, remaining: min(2, remaining))
     words = [
@@ -164,6 +167,7 @@ def test_a_killed_run_with_boxes_goes_on_to_the_same_bits(cnntrain, tmp_path, mo
     assert_equal(tmp_path / "killed", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_an_onnx_export_of_a_run_tells_classes_and_boxes(boxed_run, canvases, cnntrain, tmp_path):
     import onnxruntime
 

@@ -67,6 +67,7 @@ def test_kept_features_change_no_result_wherever_they_are_kept(transfer):
             np.testing.assert_allclose(ours, plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_half_precision_and_bfloat16_features_come_close(transfer):
     plain, _ = transfer("plain")
     half, _ = transfer("half", "feature_cache.dtype=float16")
