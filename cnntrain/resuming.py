@@ -133,9 +133,12 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
     if list(now.schedule.phases)[: len(began)] != began:
         found.append(f"schedule.phases: {', '.join(now.schedule.phases)} does not begin with {', '.join(began)}")
         return found
+    was, lengths = (each.schedule.lengths(steps, limit=each.limits.epochs_per_phase) for each in (before, now))
     for name in began:
-        done = progress.epochs if name == progress.phase else None
-        found += changed_length(before, now, name, steps=steps, done=done)
+        if lengths[name] != was[name]:
+            done = progress.epochs if name == progress.phase else None
+            wrong = why_decisive(now.schedule.phases[name], lengths[name], was=was[name], done=done)
+            found += [f"schedule.phases.{name}: {lengths[name]} epochs, was {was[name]}: {wrong}"] if wrong else []
     return found
 
 
@@ -148,19 +151,12 @@ def longer_patience(before: Experiment, now: Experiment, name: str, setting: str
     return patience is None or (was is not None and patience > was)
 
 
-def changed_length(before: Experiment, now: Experiment, name: str, *, steps: int, done: int | None) -> list[str]:
-    """What is wrong with another number of epochs of a phase, of which `done` (None: all) are behind the run."""
-    phase: Phase = now.schedule.phases[name]
-    was = before.schedule.phases[name].length(steps, limit=before.limits.epochs_per_phase)
-    length = phase.length(steps, limit=now.limits.epochs_per_phase)
-    text = f"schedule.phases.{name}: {length} epochs, was {was}"
-    if length == was:
-        return []
+def why_decisive(phase: Phase, length: int, *, was: int, done: int | None) -> str | None:
+    """What another number of epochs changes of a phase, of which `done` (None: all) are behind the run."""
     if done is None:
-        return [f"{text}: the phase is over"]
+        return "the phase is over"
     if phase.learning_rate_schedule in DEPENDS_ON_LENGTH:
-        return [f"{text}: with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"]
+        return f"with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"
     if phase.trainable != "all" and min(was, length) <= (phase.cache_views or 1):
-        return [f"{text}: so short a phase does not keep what frozen layers give, and a longer one does"]
-    return [f"{text}: it has had {done} already"] if length < done else []
-
+        return "so short a phase does not keep what frozen layers give, and a longer one does"
+    return f"it has had {done} already" if length < done else None
