@@ -31,7 +31,7 @@ from cnntrain.checkpoint import newest
 
 TIMES = ("seconds", "images_per_second")
 LOOK_SECONDS = 0.0005
-PATIENCE_SECONDS = 20.0  # a moment that has not come by then will not come: the kill then comes anyway
+PATIENCE_SECONDS = 4.0  # a moment that has not come by then is not waited for
 EPOCHS = 3
 STEPS = 146
 BACKBONE = ["model=resnet18_small", "model.width=4", "experiment=smoke"]
@@ -72,12 +72,12 @@ def last_step(run: Path) -> int:
 
 
 MOMENTS = [
+    Moment("cache", lambda run, cache: any(name[0] == "." for name in names(cache / "features"))),
     Moment("checkpoint", lambda run, cache: unfinished(run / "checkpoints", ".state")),
     Moment("best network", lambda run, cache: unfinished(run, ".keras")),
     Moment("mid-epoch", lambda run, cache: 0 < last_step(run) < STEPS),
     Moment("validation", lambda run, cache: last_step(run) == STEPS),
     Moment("epoch's end", lambda run, cache: unfinished(run, ".csv")),
-    Moment("cache", lambda run, cache: any(name[0] == "." for name in names(cache / "features"))),
 ]
 ANYWHERE = "somewhere"
 
@@ -102,12 +102,12 @@ def epochs_done(run: Path) -> int:
 
 def stopped(
     words: list[str], run: Path, cache: Path, *, after_epochs: int, moment: Moment | None, delay: float, by: int
-) -> bool:
-    """Starts a process and stops it at a moment after so many epochs; false where it was done before."""
+) -> str | None:
+    """Starts a process and stops it at a moment after so many epochs; which it was, None where it was done before."""
     with open(run.with_suffix(".said"), "ab") as said:
         process = subprocess.Popen(words, stdout=said, stderr=said, env=environment(cache))
     armed_at: float | None = None
-    sent = False
+    stopped_at = None
     while process.poll() is None:
         time.sleep(LOOK_SECONDS)
         if armed_at is None:
@@ -115,10 +115,11 @@ def stopped(
             armed_at = time.monotonic() if ready else None
             continue
         waited = time.monotonic() - armed_at
-        if not sent and (waited > PATIENCE_SECONDS or (moment.has_come(run, cache) if moment else waited > delay)):
+        come = moment is not None and moment.has_come(run, cache)
+        if not stopped_at and (come or waited > (PATIENCE_SECONDS if moment else delay)):
             process.send_signal(by)
-            sent = True
-    return process.wait() == (-by if by == signal.SIGKILL else 128 + by)
+            stopped_at = moment.name if moment and come else ANYWHERE
+    return stopped_at if process.wait() == (-by if by == signal.SIGKILL else 128 + by) else None
 
 
 def damage(run: Path, draw: random.Random) -> str | None:
@@ -141,14 +142,15 @@ def disturbed(folder: Path, number: int, kills: int, settings: list[str], seed: 
     counts: Counter = Counter()
     terminated = draw.randrange(1, kills + 1)
     for stop in range(kills + 1):
-        choices = [moment for moment in MOMENTS if moment.name != "cache" or stop < 2]
-        moment = draw.choice([*choices, None])
+        moment = draw.choice([*MOMENTS[1:], None])
+        if stop == 0 and number % 2 == 0:
+            moment = MOMENTS[0]  # which comes early only
         by = signal.SIGTERM if stop == terminated else signal.SIGKILL
         after, delay = min(stop, 2 * EPOCHS - 1), draw.uniform(0, 3)
         words = next_command(run, settings)
-        if stopped(words, run, cache, after_epochs=after, moment=moment, delay=delay, by=by):
+        if found := stopped(words, run, cache, after_epochs=after, moment=moment, delay=delay, by=by):
             phase = "head" if epochs_done(run) < EPOCHS else "all"
-            counts[f"{by.name} {moment.name if moment else ANYWHERE}, {phase}"] += 1
+            counts[f"{by.name} {found}, {phase}"] += 1
             if harm := damage(run, draw):
                 counts[harm] += 1
     complete(next_command(run, settings), cache)

@@ -1,5 +1,6 @@
 """The jobs of a multirun, recorded when the first begins, so that those that are left can be run later."""
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,8 @@ def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[]
             yield path, functools.partial(going_on.resume, path)
         else:
             yield path, functools.partial(start, path, values, going_on, number)
+    if not jobs and not began:
+        raise DataError(f"{folder}: expected the folder of a run or of a multirun; it only holds runs")
     for path in began.values():
         yield path, functools.partial(going_on.resume, path)
 
@@ -89,7 +92,8 @@ def folders_of_jobs(folder: Path) -> dict[int, Path]:
     """The run folder of each job that began, wherever below the multirun's folder it is."""
     found = {}
     for path in folder.rglob("run.json"):
-        record = RunDir(path.parent).read_record()
-        if isinstance(record.get("job"), int):
-            found[record["job"]] = path.parent
+        with contextlib.suppress(DataError):  # it is said when its job's turn comes
+            record = RunDir(path.parent).read_record()
+            if isinstance(record.get("job"), int):
+                found[record["job"]] = path.parent
     return found

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 import numpy as np
 
+from cnntrain.checkpoint import State
 from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
 from cnntrain.freezing import depth_factors, freeze
 from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
 from cnntrain.optimizers import Optimizer
 from cnntrain.phases import Phase, learning_rate_curve
+from cnntrain.state_keeping import arrays_of
 from cnntrain.terminal import duration
 
 if TYPE_CHECKING:
@@ -164,16 +166,16 @@ class PhaseTraining:
             f"epoch {epoch} of phase {self.name}: {what} by step {step};"
             f" {self.job.progress.reached()} is kept.\n"
             f"Lower optimizer.learning_rate (it is {self.optimizer.learning_rate:g}), lengthen"
-            f" schedule.phases.{self.name}.warmup_epochs, or set optimizer.clip_norm=1"
+            f" schedule.phases.{self.name}.warmup_epochs, or set optimizer.clip_norm=1;"
+            f" with such a change and --force, {self.job.resume_command} goes on from the last checkpoint"
         )
 
     def validate(self) -> dict[str, float]:
         """Loss, accuracy and the like on the validation images, if there are any; raises NotFinite for weights that
         are no numbers."""
         job, epoch = self.job, len(self.job.progress.history) + 1
-        for variable in job.model.variables:
-            if not np.isfinite(variable.numpy()).all():
-                raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, job.progress.steps))
+        if name := State(arrays_of("model", job.model.variables), {}).not_finite():
+            raise NotFinite(self.diverged(f"{name} holds NaN or infinity", epoch, job.progress.steps))
         steps = job.steps(job.labelled.validation)
         if not steps:
             return {}

@@ -101,6 +101,10 @@ class Schedule:
         if not self.phases:
             raise ValueError("phases: expected at least one phase; received none")
 
+    def lengths(self, steps_per_epoch: int, *, limit: int | None) -> dict[str, int]:
+        """The number of epochs of each phase, at most `limit`."""
+        return {name: phase.length(steps_per_epoch, limit=limit) for name, phase in self.phases.items()}
+
 
 def learning_rate_curve(
     phase: Phase, optimizer: "Optimizer", *, steps_per_epoch: int, epochs: int

@@ -49,13 +49,13 @@ class GoingOn:
         run_dir = RunDir.open(path)
         values = run_dir.read_config()
         before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
-        changed = list(changed_keys(before, experiment))
-        if run_dir.finished and all(is_harmless(text) for text in changed):
+        changed = changes(before, experiment)
+        if run_dir.finished and all(map(is_harmless, changed)):
             last = list(before.schedule.phases)[-1]
             print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
             return
         with contextlib.closing(RunDir.reopen(path)) as run_dir:
-            resumed = prepared(run_dir, before, experiment, changed, force=self.force)
+            resumed = prepared(run_dir, before, experiment, list(changed.values()), force=self.force)
             from cnntrain.train import run
 
             run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
@@ -72,7 +72,7 @@ def prepared(
     if found is None:
         return Resumed({}, None, changed, warnings, force)
     recorded, progress, current = run_dir.read_record(), progress_of(found), provenance()
-    if progress.phase not in now.schedule.phases:
+    if progress.phase and progress.phase not in now.schedule.phases:
         raise ConfigError(f"schedule.phases: the run stands in phase {progress.phase}, which is missing")
     steps = steps_per_epoch(recorded, now)
     serious = [*decisive_differences(recorded, current), *decisive_changes(before, now, progress, steps)]
@@ -100,12 +100,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def changed_keys(before: Experiment, now: Experiment) -> Iterator[str]:
-    """KEY: NEW, was OLD for each setting that differs."""
+def changes(before: Experiment, now: Experiment) -> dict[str, str]:
+    """Each setting that differs, by its full key, in words."""
     was, is_now = (dict(flat(to_mapping(experiment))) for experiment in (before, now))
-    for key in {**was, **is_now}:
-        if was.get(key) != is_now.get(key):
-            yield f"{key}: {is_now.get(key)}, was {was.get(key)}"
+    keys = [key for key in {**was, **is_now} if was.get(key) != is_now.get(key)]
+    return {key: f"{key}: {is_now.get(key)}, was {was.get(key)}" for key in keys}
 
 
 def is_harmless(key: str) -> bool:
@@ -119,10 +118,10 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
     What concerns phases that have not begun may change, and how long the phase under way is, unless its learning
     rate follows from that.
     """
-    began = list(before.schedule.phases)[: list(before.schedule.phases).index(progress.phase) + 1]
+    names = list(before.schedule.phases)
+    began = names[: names.index(progress.phase) + 1] if progress.phase else []
     found = []
-    for text in changed_keys(before, now):
-        key = text.partition(":")[0]
+    for key, text in changes(before, now).items():
         group, _, rest = key.partition("schedule.phases.")
         name, _, setting = rest.rpartition(".")
         of_phase = not group and rest
@@ -134,9 +133,12 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
     if list(now.schedule.phases)[: len(began)] != began:
         found.append(f"schedule.phases: {', '.join(now.schedule.phases)} does not begin with {', '.join(began)}")
         return found
+    was, lengths = (each.schedule.lengths(steps, limit=each.limits.epochs_per_phase) for each in (before, now))
     for name in began:
-        done = progress.epochs if name == progress.phase else None
-        found += changed_length(before, now, name, steps=steps, done=done)
+        if lengths[name] != was[name]:
+            done = progress.epochs if name == progress.phase else None
+            wrong = why_decisive(now.schedule.phases[name], lengths[name], was=was[name], done=done)
+            found += [f"schedule.phases.{name}: {lengths[name]} epochs, was {was[name]}: {wrong}"] if wrong else []
     return found
 
 
@@ -149,19 +151,12 @@ def longer_patience(before: Experiment, now: Experiment, name: str, setting: str
     return patience is None or (was is not None and patience > was)
 
 
-def changed_length(before: Experiment, now: Experiment, name: str, *, steps: int, done: int | None) -> list[str]:
-    """What is wrong with another number of epochs of a phase, of which `done` (None: all) are behind the run."""
-    phase: Phase = now.schedule.phases[name]
-    was = before.schedule.phases[name].length(steps, limit=before.limits.epochs_per_phase)
-    length = phase.length(steps, limit=now.limits.epochs_per_phase)
-    text = f"schedule.phases.{name}: {length} epochs, was {was}"
-    if length == was:
-        return []
+def why_decisive(phase: Phase, length: int, *, was: int, done: int | None) -> str | None:
+    """What another number of epochs changes of a phase, of which `done` (None: all) are behind the run."""
     if done is None:
-        return [f"{text}: the phase is over"]
+        return "the phase is over"
     if phase.learning_rate_schedule in DEPENDS_ON_LENGTH:
-        return [f"{text}: with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"]
+        return f"with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"
     if phase.trainable != "all" and min(was, length) <= (phase.cache_views or 1):
-        return [f"{text}: so short a phase does not keep what frozen layers give, and a longer one does"]
-    return [f"{text}: it has had {done} already"] if length < done else []
-
+        return "so short a phase does not keep what frozen layers give, and a longer one does"
+    return f"it has had {done} already" if length < done else None

@@ -136,10 +136,8 @@ class Job:
         )
         self.validation_batches = batches(labelled.validation)
         self.steps_per_epoch = self.steps(labelled.train)
-        self.epochs = {
-            name: phase.length(self.steps_per_epoch, limit=experiment.limits.epochs_per_phase)
-            for name, phase in experiment.schedule.phases.items()
-        }
+        limit = experiment.limits.epochs_per_phase
+        self.epochs = experiment.schedule.lengths(self.steps_per_epoch, limit=limit)
 
     @property
     def resume_command(self) -> str:

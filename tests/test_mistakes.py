@@ -111,6 +111,7 @@ RUN_FOLDERS = [
     ("predict {tmp}/runs/cut_model {tmp}/photos", 3, "model.keras: can't be loaded"),
     ("resume {tmp}/runs/no_checkpoints schedule.phases.all.epochs=9", 2, "no checkpoint is left"),
     ("resume {tmp}/runs/strange_state seed=0 schedule.phases.all.epochs=9", 3, "another version of cnntrain"),
+    ("resume {tmp}/runs", 3, "expected the folder of a run or of a multirun; it only holds runs"),
     ("resume {tmp}/bad_multirun", 3, "multirun.json: can't be read"),
     ("predict {run} {tmp}/none.png", 3, "{tmp}/none.png: no such file"),
     ("predict {run} {tmp}/empty", 3, "expected images in this folder; there are none"),

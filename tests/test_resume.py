@@ -9,7 +9,7 @@ import signal
 import keras
 import pytest
 
-from cnntrain import provenance
+from cnntrain import provenance, train
 from cnntrain.checkpoint import newest
 from cnntrain.cli import main
 from cnntrain.loop import EvaluationLoop
@@ -149,14 +149,19 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(short, cnntrain, t
     assert_equal(run, short)
 
 
-def test_a_finished_run_is_left_alone_and_can_be_extended(short, cnntrain, tmp_path):
+def test_a_finished_run_is_left_alone_and_can_be_extended(short, cnntrain, tmp_path, monkeypatch):
     run, longer = tmp_path / "run", tmp_path / "longer"
     shutil.copytree(short, run)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     code, said = cnntrain("resume", run)
     assert (code, "finished already; schedule.phases.all.epochs=… makes it longer" in said) == (0, True)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-    assert cnntrain("resume", run, "schedule.phases.all.epochs=3")[0] == 0
+    mended = at_call(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM), of=train.Job, name="test")
+    code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3")
+    mended()
+    assert (code, f"stopped after 3 epochs; to go on: cnntrain resume {run}" in said) == (143, True)
+    assert not RunDir(run).finished
+    assert cnntrain("resume", run)[0] == 0
     assert cnntrain(*CONSTANT, "schedule.phases.all.epochs=3", f"hydra.run.dir={longer}")[0] == 0
     assert_equal(run, longer)
     assert RunDir(run).read_config() == RunDir(longer).read_config()

@@ -2,10 +2,8 @@
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -238,23 +236,31 @@ def test_folds_of_a_multirun_test_every_image_once(cnntrain, tmp_path, photos):
     assert [read_metrics(tmp_path / "cv" / str(n))["test"]["examples"] for n in range(3)] == [8, 8, 8]
 
 
-def test_ctrl_c_ends_cleanly_with_what_was_reached(tmp_path):
+STOP_AFTER_AN_EPOCH = """
+import os, signal, sys
+from cnntrain.cli import main
+from cnntrain.run_dir import RunDir
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it starts in the background
+whole = RunDir.write_history
+def write_history(self, rows):
+    whole(self, rows)
+    os.kill(os.getpid(), signal.SIGINT)
+RunDir.write_history = write_history
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_ends_cleanly_and_another_process_goes_on_to_the_same_end(digits_run, cnntrain, tmp_path):
     run = tmp_path / "run"
-    code = (  # a shell may have started the tests in the background, with the signal ignored
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        " from cnntrain.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    words = ["-c", code, "schedule.phases.all.epochs=1000", f"hydra.run.dir={run}"]
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
-    while not (run / "history.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, said
-    assert "stopped after" in said and f"to go on: cnntrain resume {run}" in said
-    assert "Traceback" not in said
-    assert history_of(run) and (run / "model.keras").is_file() and (run / "curves.png").is_file()
+    words = ["schedule.phases.all.epochs=4", "optimizer.learning_rate=0.005", f"hydra.run.dir={run}"]
+    done = subprocess.run([sys.executable, "-c", STOP_AFTER_AN_EPOCH, *words], capture_output=True, text=True)
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "stopped after 1 epoch" in done.stdout and f"to go on: cnntrain resume {run}" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert len(history_of(run)) == 1 and (run / "model.keras").is_file() and (run / "curves.png").is_file()
+    assert cnntrain("resume", run)[0] == 0
+    assert without_times(history_of(run)) == without_times(history_of(digits_run))
+    assert read_metrics(run) == read_metrics(digits_run)
 
 
 def test_a_network_of_several_outputs_trains_and_is_loaded_for_evaluation(cnntrain, tmp_path):

@@ -77,6 +77,8 @@ def test_after_so_many_rollbacks_the_run_ends_all_the_same(cnntrain, tmp_path, m
     assert "epoch 1 of phase all: the loss is inf by step" in said
     assert newest(run / "checkpoints")[0].state.not_finite() is None
     assert not (run / "model.keras").exists()
+    monkeypatch.undo()
+    assert cnntrain("resume", run, "schedule.phases.all.epochs=1")[0] == 0
 
 
 def test_weights_that_are_not_numbers_end_the_run_before_they_are_saved(cnntrain, tmp_path, monkeypatch):
