@@ -1,12 +1,14 @@
-"""Kills runs with SIGKILL at random moments, resumes them until they are done, and compares the results to the bit.
+"""Kills runs at random moments, resumes them until they are done, and compares their results to the bit.
 
     python benchmarks/kill_and_resume.py [--runs 10] [--kills 5] [--seed 0] [--folder FOLDER]
 
 A small network with dropout, batch normalization, augmentation and averaged weights is trained on digits in two
-phases: with frozen layers whose output is kept on disk, then whole. Each run is killed `kills` times, one kill an
-epoch from the first on: somewhere, or when a certain file shows that a checkpoint or the best network is being
-written, that an epoch ends, that validation has begun, or that the cache of features is being made. Weights, slots,
-seeds' states, history.csv (but times) and metrics.json of each have to be those of a run that was left alone.
+phases: with frozen layers whose output is kept on disk, then whole. Each run is killed (SIGKILL) so many times, one
+kill an epoch from the first on: somewhere, or when a certain file shows that a checkpoint or the best network is
+being written, that an epoch ends or is half over, that validation has begun, or that the cache of features is being
+made. Once, SIGTERM stops it instead. After some of the kills the newest checkpoint is cut, emptied, or changed by a
+bit. Weights, slots, seeds' states, history.csv (but times) and metrics.json of each have to be those of a run that
+was left alone.
 """
 
 import argparse
@@ -63,16 +65,17 @@ def unfinished(folder: Path, suffix: str) -> bool:
     return any(".unfinished" in name and name.endswith(suffix) for name in names(folder))
 
 
-def validating(run: Path) -> bool:
-    """Whether the newest checkpoint is one from after an epoch's last step."""
+def last_step(run: Path) -> int:
+    """How many steps of an epoch the newest checkpoint has; 0 where there is none."""
     found = sorted(name for name in names(run / "checkpoints") if name.endswith(".state") and name[0] != ".")
-    return bool(found) and found[-1].endswith(f"-{STEPS:08}.state")
+    return int(found[-1][7:15]) if found else 0
 
 
 MOMENTS = [
     Moment("checkpoint", lambda run, cache: unfinished(run / "checkpoints", ".state")),
     Moment("best network", lambda run, cache: unfinished(run, ".keras")),
-    Moment("validation", lambda run, cache: validating(run)),
+    Moment("mid-epoch", lambda run, cache: 0 < last_step(run) < STEPS),
+    Moment("validation", lambda run, cache: last_step(run) == STEPS),
     Moment("epoch's end", lambda run, cache: unfinished(run, ".csv")),
     Moment("cache", lambda run, cache: any(name[0] == "." for name in names(cache / "features"))),
 ]
@@ -97,11 +100,14 @@ def epochs_done(run: Path) -> int:
         return 0
 
 
-def killed(run: Path, words: list[str], cache: Path, *, after_epochs: int, moment: Moment | None, delay: float) -> bool:
-    """Starts a process and kills it at a moment after so many epochs; false where it was done before."""
+def stopped(
+    words: list[str], run: Path, cache: Path, *, after_epochs: int, moment: Moment | None, delay: float, by: int
+) -> bool:
+    """Starts a process and stops it at a moment after so many epochs; false where it was done before."""
     with open(run.with_suffix(".said"), "ab") as said:
         process = subprocess.Popen(words, stdout=said, stderr=said, env=environment(cache))
     armed_at: float | None = None
+    sent = False
     while process.poll() is None:
         time.sleep(LOOK_SECONDS)
         if armed_at is None:
@@ -109,27 +115,50 @@ def killed(run: Path, words: list[str], cache: Path, *, after_epochs: int, momen
             armed_at = time.monotonic() if ready else None
             continue
         waited = time.monotonic() - armed_at
-        if waited > PATIENCE_SECONDS or (moment.has_come(run, cache) if moment else waited > delay):
-            process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+        if not sent and (waited > PATIENCE_SECONDS or (moment.has_come(run, cache) if moment else waited > delay)):
+            process.send_signal(by)
+            sent = True
+    return process.wait() == (-by if by == signal.SIGKILL else 128 + by)
+
+
+def damage(run: Path, draw: random.Random) -> str | None:
+    """Cuts, empties or changes the newest of two checkpoints, for some draws; what was done."""
+    found = sorted((run / "checkpoints").glob("*.state"))
+    done = draw.choice(["cut", "emptied", "changed by a bit", *[None] * 5])
+    if len(found) < 2 or done is None:
+        return None
+    content = bytearray(found[-1].read_bytes())
+    place = draw.randrange(len(content))
+    content[place] ^= 1
+    found[-1].write_bytes({"cut": content[:place], "emptied": b"", "changed by a bit": content}[done])
+    return f"checkpoint {done}"
 
 
 def disturbed(folder: Path, number: int, kills: int, settings: list[str], seed: int) -> tuple[Path, Counter]:
-    """One run, killed so many times and resumed until done; its folder, and the kills by moment and phase."""
+    """One run, stopped so many times and resumed until done; its folder, and what was done to it."""
     draw = random.Random(seed * 1000 + number)  # noqa: S311 - moments, no secrets
     run, cache = folder / f"run-{number}", folder / f"cache-{number}"
     counts: Counter = Counter()
-    for kill in range(kills):
-        words = command("resume", run) if (run / "config.yaml").exists() else command(*settings, f"hydra.run.dir={run}")
-        choices = [moment for moment in MOMENTS if moment.name != "cache" or kill < 2]
+    terminated = draw.randrange(1, kills + 1)
+    for stop in range(kills + 1):
+        choices = [moment for moment in MOMENTS if moment.name != "cache" or stop < 2]
         moment = draw.choice([*choices, None])
-        epoch = min(kill, 2 * EPOCHS - 1)
-        if killed(run, words, cache, after_epochs=epoch, moment=moment, delay=draw.uniform(0, 3)):
+        by = signal.SIGTERM if stop == terminated else signal.SIGKILL
+        after, delay = min(stop, 2 * EPOCHS - 1), draw.uniform(0, 3)
+        words = next_command(run, settings)
+        if stopped(words, run, cache, after_epochs=after, moment=moment, delay=delay, by=by):
             phase = "head" if epochs_done(run) < EPOCHS else "all"
-            counts[f"{moment.name if moment else ANYWHERE}, {phase}"] += 1
-    words = command("resume", run) if (run / "config.yaml").exists() else command(*settings, f"hydra.run.dir={run}")
-    complete(words, cache)
+            counts[f"{by.name} {moment.name if moment else ANYWHERE}, {phase}"] += 1
+            if harm := damage(run, draw):
+                counts[harm] += 1
+    complete(next_command(run, settings), cache)
     return run, counts
+
+
+def next_command(run: Path, settings: list[str]) -> list[str]:
+    """What begins a run or goes on with it."""
+    begun = (run / "config.yaml").exists()
+    return command("resume", run) if begun else command(*settings, f"hydra.run.dir={run}")
 
 
 def complete(words: list[str], cache: Path) -> None:
@@ -137,6 +166,11 @@ def complete(words: list[str], cache: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, env=environment(cache))
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+def killed(counts: Counter) -> int:
+    """How many of the stops were kills."""
+    return sum(count for what, count in counts.items() if what.startswith(signal.SIGKILL.name))
 
 
 def differences(run: Path, expected: Path) -> Iterator[str]:
@@ -189,10 +223,10 @@ def compare(folder: Path, *, runs: int, kills: int, seed: int) -> int:
             total += counts
             found = list(differences(run, folder / "expected"))
             different += bool(found)
-            print(f"{run.name}: {counts.total()} kills; {', '.join(found[:5]) or 'equal to the bit'}", flush=True)
-    for moment, count in sorted(total.items()):
-        print(f"{count:4} {moment}")
-    print(f"{total.total()} kills in {runs} runs, {different} of which differ")
+            print(f"{run.name}: {killed(counts)} kills; {', '.join(found[:5]) or 'equal to the bit'}", flush=True)
+    for what, count in sorted(total.items()):
+        print(f"{count:4} {what}")
+    print(f"{killed(total)} kills in {runs} runs, {different} of which differ")
     return int(different > 0)
 
 

@@ -4,6 +4,7 @@ A file is a line of magic, the header's length (8 bytes, little-endian), the hea
 array's name, dtype and shape), the arrays' bytes one after another, and the SHA-256 of all of it.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cnntrain.errors import DataError
+from cnntrain.errors import DataError, NotFinite
 from cnntrain.files import replace_by_link, whole_file
 
 MAGIC = b"cnntrain checkpoint 1\n"
@@ -98,7 +99,8 @@ def parse_body(body: memoryview) -> State:
 class Checkpoints:
     """The last few checkpoints of a run, in a folder of their own, each with the best network of its time.
 
-    They are written in a thread, one at a time, from arrays that nothing changes any more.
+    They are written in a thread, one at a time, from arrays that nothing changes any more; none is written that
+    holds NaN or infinity, which is NotFinite instead.
     """
 
     def __init__(self, folder: Path, *, keep: int):
@@ -124,6 +126,11 @@ class Checkpoints:
         if writing is not None:
             writing.result()
 
+    def settle(self) -> None:
+        """Returns when nothing is being written; a checkpoint that would not be finite is forgotten."""
+        with contextlib.suppress(NotFinite):
+            self.wait()
+
     def raise_failure(self) -> None:
         """Raises what went wrong with a checkpoint, without waiting for one that is being written."""
         if self._writing is not None and self._writing.done():
@@ -134,6 +141,8 @@ class Checkpoints:
         self._thread.shutdown()
 
     def _write(self, state: State, path: Path) -> None:
+        if name := state.not_finite():
+            raise NotFinite(f"{path.stem}: {name} holds NaN or infinity, and is not saved")
         write_state(path, state)
         paths = checkpoints_in(self.folder)
         for old in paths[self.keep :]:

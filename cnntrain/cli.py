@@ -9,9 +9,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from cnntrain import __version__
+from cnntrain import __version__, run_verbs
 from cnntrain.errors import CnntrainError, ConfigError, Stopped
 from cnntrain.signals import StopRequests
 
@@ -45,7 +45,7 @@ def main(words: list[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is known for what it is
         return code
     except CnntrainError as error:
-        return report(error)
+        return explain(error)
     except Stopped as stop:
         return stop.exit_code
     except KeyboardInterrupt:
@@ -59,7 +59,7 @@ def main(words: list[str] | None = None) -> int:
         return 1
 
 
-def report(error: CnntrainError) -> int:
+def explain(error: CnntrainError) -> int:
     """Prints a user's mistake; its exit code."""
     for line in str(error).splitlines():
         print(line, file=sys.stderr)
@@ -93,7 +93,7 @@ def train(words: list[str]) -> int:
         try:
             return run(parse(values), claim, command=command, requests=requests, job_number=place.number)
         except CnntrainError as error:
-            exit_codes.append(report(error))
+            exit_codes.append(explain(error))
             return None
 
     with StopRequests().heard() as requests:
@@ -116,7 +116,7 @@ def resume(words: list[str]) -> int:
     with StopRequests().heard() as requests:
         going_on = resuming.GoingOn(options.changes, force=options.force, command=command, requests=requests)
         if multirun.is_one(options.run):
-            return multirun.resume(options.run, going_on, report)
+            return multirun.resume(options.run, going_on, explain)
         going_on.resume(options.run)
     return 0
 
@@ -168,109 +168,18 @@ def only_experiment(words: list[str]) -> "Experiment":
     return experiments[0]
 
 
-def evaluate(words: list[str]) -> int:
-    """`cnntrain evaluate RUN [key=value…]`."""
-    parser = argparse.ArgumentParser("cnntrain evaluate", description=VERBS["evaluate"].summary)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="other data, such as data=mnist")
-    parser.add_argument("--config-dir", metavar="DIR", help="look for options in DIR/GROUP/*.yaml too")
-    parser.add_argument(
-        "--split", choices=("train", "validation", "test", "all"), default="test", help="default: test"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--draw", type=Path, metavar="FOLDER", help="write the pictures whose boxes fit worst, true and predicted"
-    )
-    options = parser.parse_intermixed_args(words)
-    from cnntrain import evaluation
-    from cnntrain.overrides import key_of
+def report(words: list[str]) -> int:
+    """`cnntrain report RUN…`."""
+    from cnntrain.report import verbs
 
-    trained = evaluation.read_run(options.run)
-    if options.overrides:
-        flags = ["--config-dir", options.config_dir] if options.config_dir else []
-        trained = dataclasses.replace(trained, experiment=with_other_data([*flags, *options.overrides], options.run))
-    own_data = not any(key_of(word).startswith("data") for word in options.overrides)
-    evaluation.evaluate(
-        trained, own_data=own_data, split=options.split, as_json=options.json, draw=options.draw
-    )
-    return 0
+    return verbs.report(words, VERBS["report"].summary)
 
 
-def with_other_data(words: list[str], run: Path) -> "Experiment":
-    """The experiment of a run with other data; raises ConfigError for what evaluation does not use."""
-    from cnntrain import composition, overrides
-    from cnntrain.config import parse
+def compare(words: list[str]) -> int:
+    """`cnntrain compare RUN RUN…`."""
+    from cnntrain.report import verbs
 
-    request = overrides.read_request(words, verbs=list(VERBS))
-    prepared, problems = overrides.prepare(request)
-    keys = [overrides.key_of(text) for text in request.overrides]
-    strange = [key for key in keys if key not in ("data", "batch_size") and not key.startswith("data.")]
-    problems += [f"{key}: evaluation takes data=…, data.KEY=… and batch_size=… only; leave it out" for key in strange]
-    if "data.background" in keys:
-        problems.append("data.background: the network was trained on another, which the run recorded; leave it out")
-    if problems:
-        raise ConfigError(*problems)
-    return parse(composition.compose_over(run, request, prepared))
-
-
-def predict(words: list[str]) -> int:
-    """`cnntrain predict RUN|NAME IMAGE…`."""
-    from cnntrain.models.base import Resize
-
-    parser = argparse.ArgumentParser("cnntrain predict", description=VERBS["predict"].summary)
-    parser.add_argument(
-        "network", metavar="RUN|NAME", help="a run's folder, or a network that Keras trained on ImageNet: ResNet50"
-    )
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--top", type=positive, default=3, metavar="K", help="so many classes an image (default: 3)")
-    form = parser.add_mutually_exclusive_group()
-    for name in ("json", "csv"):
-        text = f"print {name.upper()}, image by image"
-        form.add_argument(f"--{name}", action="store_const", const=name, dest="form", default="table", help=text)
-    parser.add_argument(
-        "--resize", choices=get_args(Resize),
-        help="how images come to size for a NAME (default: stretch); a RUN has its own way",
-    )  # fmt: skip
-    parser.add_argument(
-        "--crop-box", type=float, nargs=4, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
-        help="what --resize crop_and_resize takes, in fractions of the image",
-    )  # fmt: skip
-    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with the boxes of a RUN")
-    options = parser.parse_args(words)
-    from cnntrain import prediction
-    from cnntrain.answers import Answers
-
-    prediction.predict(
-        options.network,
-        options.images,
-        resize=options.resize,
-        crop_box=options.crop_box,
-        answers=Answers(options.top, options.form),
-        draw=options.draw,
-    )
-    return 0
-
-
-def export(words: list[str]) -> int:
-    """`cnntrain export RUN`."""
-    from cnntrain.export.formats import FORMATS
-
-    parser = argparse.ArgumentParser("cnntrain export", description=VERBS["export"].summary)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="what to write")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="where to write it (default: RUN/export/…)")
-    parser.add_argument(
-        "--images", type=Path, nargs="+", default=(), metavar="IMAGE",
-        help="compare with predict on these (default: the run's test images)",
-    )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace an earlier export")
-    options = parser.parse_args(words)
-    from cnntrain.export import export
-
-    agrees = export(
-        options.run, form=options.format, out=options.out, images=options.images, force=options.force
-    )
-    return 0 if agrees else 1
+    return verbs.compare(words, VERBS["compare"].summary)
 
 
 def models(words: list[str]) -> int:
@@ -292,14 +201,6 @@ def models(words: list[str]) -> int:
     return 0
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1; received {text}")
-    return number
-
-
 def print_help(*, keys: bool = False) -> int:
     """The page of all verbs, examples and options, or that of all keys."""
     from cnntrain import help_page
@@ -315,7 +216,9 @@ VERBS = {
     "models": Verb("the gallery of architectures; cnntrain models NAME shows one, layer by layer", models),
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
     "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),
-    "evaluate": Verb("measure a trained network on its data, or others: cnntrain evaluate RUN [data=…]", evaluate),
-    "export": Verb("write a trained network for use without cnntrain: cnntrain export RUN --format onnx", export),
-    "predict": Verb("classify image files: cnntrain predict RUN|NAME IMAGE…", predict),
+    "evaluate": Verb(run_verbs.EVALUATE, run_verbs.evaluate),
+    "report": Verb("write a page that explains a run, report.html in its folder: cnntrain report RUN…", report),
+    "compare": Verb("which run is better, and is it more than chance: cnntrain compare RUN RUN…", compare),
+    "export": Verb(run_verbs.EXPORT, run_verbs.export),
+    "predict": Verb(run_verbs.PREDICT, run_verbs.predict),
 }

@@ -28,6 +28,7 @@ from cnntrain.overrides import (
     quoted,
 )
 from cnntrain.settings import unknown
+from cnntrain.yaml_file import Bomb, read_yaml
 
 Parsed = TypeVar("Parsed")
 COMPOSING = ("train", "inspect", "bench")  # the verbs that take key=value
@@ -37,6 +38,7 @@ def check(
     request: Request, overrides: list[str], problems: list[str], *, parse: Callable[[Mapping[str, Any]], Parsed]
 ) -> list[Parsed]:
     """Composes and parses the configuration of every job; raises one ConfigError with all that is wrong."""
+    refuse_bombs(request)
     parsed = []
     problems = [*problems, *wrong_defaults(request)]
     found: dict[str, None] = dict.fromkeys(problems)
@@ -153,14 +155,12 @@ def explain(error: Exception) -> str:
 
 def wrong_defaults(request: Request) -> list[str]:
     """What the defaults lists of the user's own YAML files name that does not exist."""
-    import yaml
-
     problems = []
     for path in own_files(request):
         try:
-            content = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            problems.append(f"{path}: can't be read as YAML: {' '.join(str(error).split())}")
+            content = read_yaml(path)
+        except ValueError as error:
+            problems.append(str(error))
             continue
         for item in content.get("defaults", ()) if isinstance(content, dict) else ():
             for key, option in item.items() if isinstance(item, dict) else ():
@@ -169,6 +169,18 @@ def wrong_defaults(request: Request) -> list[str]:
                 if isinstance(option, str) and "$" not in option and names and option not in names:
                     problems.append(unknown(f"{path}: defaults: {group}: no such option {option!r}", option, names))
     return problems
+
+
+def refuse_bombs(request: Request) -> None:
+    """Raises ConfigError for a YAML file of the user's own folders that Hydra would unfold without an end."""
+    for folder in (request.config_dir, request.config_path):
+        for path in folder.rglob("*.yaml") if folder else ():
+            try:
+                read_yaml(path)
+            except Bomb as error:
+                raise ConfigError(str(error)) from error
+            except ValueError:
+                continue  # said where the file is used
 
 
 def own_files(request: Request) -> list[Path]:

@@ -80,6 +80,7 @@ class Experiment:
     `loss_weights`: what the loss of each output counts for, by its name; those not named count as usual.
     `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
+    `report`: whether the run ends by writing its page, report.html.
     `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
     """
 
@@ -96,6 +97,7 @@ class Experiment:
     loss_weights: Mapping[str, NonNegative] | None = None
     box_loss: BoxLoss = "mse"
     parallel_calls: Count | None = None
+    report: bool = True
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)

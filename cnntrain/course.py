@@ -40,7 +40,6 @@ class Course:
         try:
             with job.requests.deferred():
                 self.train()
-                job.keeper.checkpoints.wait()
         except Stopped:
             if self.under_way is not None:
                 job.keeper.save(job.progress, self.under_way.loop)
@@ -78,12 +77,13 @@ class Course:
                 self.under_way = PhaseTraining(job, name, phases[name])
                 self.under_way.run()
                 self.under_way = None
+        job.keeper.checkpoints.wait()
 
     def roll_back(self, error: NotFinite) -> None:
         """Puts back the last checkpoint, for a lower learning rate; raises the error where that is not asked for."""
         job, settings, rollbacks = self.job, self.job.experiment.rollback, self.job.progress.rollbacks + 1
         self.under_way = None
-        job.keeper.checkpoints.wait()
+        job.keeper.checkpoints.settle()
         found, complaints = newest(job.run_dir.checkpoints)
         if job.experiment.on_nan != "rollback" or rollbacks > settings.times or found is None:
             raise error

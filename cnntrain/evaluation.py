@@ -11,7 +11,7 @@ import numpy as np
 
 from cnntrain import backend
 from cnntrain.config import Experiment, parse_recorded
-from cnntrain.data import Examples
+from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.base import Table
 from cnntrain.data.file_source import FileSource
 from cnntrain.data.network_input import NetworkInput
@@ -164,35 +164,42 @@ def evaluate(
     backend.load()
     labelled = data.load()
     terminal = Terminal()
-    table = with_classes(labelled.train.table, trained.class_names, title=data.title())
     same = labelled.train.table.fingerprint() == trained.fingerprint
     if same != own_data and not as_json:
         what = "the data have changed since training" if own_data else "these data were trained on, divided otherwise"
         terminal.warning(f"{what}, so that training images may be among these")
-    rows = np.arange(len(table.labels)) if split == "all" else labelled.split(split).rows
-    if not len(rows):
-        asked = getattr(data, split)
-        raise DataError(f"{data.title()}: these data have no {split} images (data.{split}={asked})")
-    if trained.experiment.model.localization and table.boxes is None:
-        raise DataError(f"{data.title()}: these data have no boxes to compare with those of the run")
+    examples = examples_to_measure(trained, labelled, split, title=data.title())
+    pictures = PictureFolder(draw) if draw else None
     answers = answer_split(
         trained.load_model(),
-        Examples(table, rows),
+        examples,
         trained.network_input,
         batch_size=trained.experiment.batch_size,
         box_head=trained.box_head,
     )
-    if draw:
-        draw_worst(answers, trained.network_input, draw)
+    if pictures:
+        draw_worst(answers, trained.network_input, pictures)
     if as_json:
         print(json.dumps({split: answers.measures()}))
     else:
         terminal.result(answers.measures(), split)
 
 
-def draw_worst(answers: SplitAnswers, network_input: NetworkInput, folder: Path) -> None:
+def examples_to_measure(trained: TrainedRun, labelled: LabelledImages, split: str, *, title: str) -> Examples:
+    """A split, or `all`, with the classes that the run knows; raises DataError where that can't be measured."""
+    table = with_classes(labelled.train.table, trained.class_names, title=title)
+    rows = np.arange(len(table.labels)) if split == "all" else labelled.split(split).rows
+    if not len(rows):
+        asked = getattr(trained.experiment.data, split)
+        raise DataError(f"{title}: these data have no {split} images (data.{split}={asked})")
+    if trained.experiment.model.localization and table.boxes is None:
+        raise DataError(f"{title}: these data have no boxes to compare with those of the run")
+    return Examples(table, rows)
+
+
+def draw_worst(answers: SplitAnswers, network_input: NetworkInput, pictures: PictureFolder) -> None:
     """Writes pictures with the true and the predicted box: those that fit worst, up to a number, come first."""
-    examples, pictures = answers.examples, PictureFolder(folder)
+    examples = answers.examples
     table, classes = examples.table, examples.table.class_names
     if answers.ious is None or answers.boxes is None or answers.has_box is None or table.boxes is None:
         return

@@ -189,8 +189,14 @@ class FrozenLayers:
 
 
 def forget_oldest(kept: Path, limit: int) -> None:
-    """Removes the folders beside `kept` that were used longest ago, until all take at most `limit` bytes."""
-    folders = sorted(kept.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    """Removes the folders beside `kept` that were used longest ago, until all take at most `limit` bytes.
+
+    Those that a process is making are spared; what one has left unfinished is not, after a day.
+    """
+    day_ago = time.time() - 24 * 3600
+    used = {folder: folder.stat().st_mtime for folder in kept.parent.iterdir()}
+    removable = (folder for folder in used if folder.name[0] != "." or used[folder] < day_ago)
+    folders = sorted(removable, key=used.__getitem__)
     sizes = {folder: sum(file.stat().st_size for file in folder.glob("*")) for folder in folders}
     for folder in folders:
         if sum(sizes.values()) <= limit or folder == kept:

@@ -113,7 +113,7 @@ def write(
         ),
     }
     if out.suffix.lower() == ".html":
-        write_whole(out, page(experiment, labelled, network_input, diagnoses, pages).encode())
+        write_whole(out, page(experiment, labelled, network_input, diagnoses, pages))
         return
     from PIL import Image
 
@@ -197,43 +197,23 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{ title }}</title>
-<style>
-:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-td, th { padding: .1rem .8rem; text-align: right } td:first-child, th:first-child { text-align: left }
-img { max-width: 100%; background: white } .warning { color: #b50 }
-</style>
-<h1>{{ title }}</h1>
-<table><tr><th>class</th>{% for split in splits %}<th>{{ split }}</th>{% endfor %}</tr>
-{% for name, counts in classes %}<tr><td>{{ name }}</td>{% for count in counts %}<td>{{ count }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-<ul>{% for line in facts %}<li>{{ line }}</li>{% endfor %}
-{% for diagnosis in diagnoses %}<li class="warning">{{ diagnosis.text }}</li>{% endfor %}</ul>
-{% for heading, picture in pictures %}<h2>{{ heading }}</h2>
-<img alt="{{ heading }}" src="data:image/png;base64,{{ picture }}">{% endfor %}
-</html>
-"""
-
-
 def page(
     experiment: Experiment,
     labelled: LabelledImages,
     network_input: "NetworkInput",
     diagnoses: Sequence[Diagnosis],
     pages: dict[str, "Figure"],
-) -> str:
+) -> bytes:
     """The page as one file that needs no other."""
-    from jinja2 import Environment
+    from cnntrain.report.page import render
 
     counts = np.stack([labelled.split(split).class_counts() for split in SPLITS], axis=1).tolist()
-    return Environment(autoescape=True).from_string(PAGE).render(
-        title=experiment.data.title(),
-        splits=SPLITS,
-        classes=zip(labelled.class_names, counts, strict=True),
-        facts=facts(labelled, network_input),
-        diagnoses=diagnoses,
-        pictures=[(heading, base64.b64encode(png(figure)).decode()) for heading, figure in pages.items()],
-    )
+    values = {
+        "title": experiment.data.title(),
+        "splits": SPLITS,
+        "classes": list(zip(labelled.class_names, counts, strict=True)),
+        "facts": facts(labelled, network_input),
+        "diagnoses": diagnoses,
+        "pictures": [(heading, base64.b64encode(png(figure)).decode()) for heading, figure in pages.items()],
+    }
+    return render("inspect.html", values)

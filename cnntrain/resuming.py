@@ -50,7 +50,7 @@ class GoingOn:
         values = run_dir.read_config()
         before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
         changed = list(changed_keys(before, experiment))
-        if run_dir.finished and not changed:
+        if run_dir.finished and all(is_harmless(text) for text in changed):
             last = list(before.schedule.phases)[-1]
             print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
             return
@@ -108,6 +108,11 @@ def changed_keys(before: Experiment, now: Experiment) -> Iterator[str]:
             yield f"{key}: {is_now.get(key)}, was {was.get(key)}"
 
 
+def is_harmless(key: str) -> bool:
+    """Whether a setting changes no result, or only where the data are found."""
+    return key.startswith((*HARMLESS, *PLACES))
+
+
 def decisive_changes(before: Experiment, now: Experiment, progress: Progress, steps: int) -> list[str]:
     """Which changed settings make it another run than one that had them from its start.
 
@@ -121,7 +126,7 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
         group, _, rest = key.partition("schedule.phases.")
         name, _, setting = rest.rpartition(".")
         of_phase = not group and rest
-        if key.startswith((*HARMLESS, *PLACES)) or key == "limits.epochs_per_phase":
+        if is_harmless(key) or key == "limits.epochs_per_phase":
             continue
         if of_phase and (name not in began or setting in LENGTHS or longer_patience(before, now, name, setting)):
             continue

@@ -12,6 +12,7 @@ from typing import Any
 
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import remove_unfinished, write_whole
+from cnntrain.yaml_file import read_yaml
 
 NEEDED_OF_RECORD = {"input": dict, "class_names": list, "data_fingerprint": str, "class_counts": dict}
 
@@ -30,6 +31,8 @@ class RunDir:
         self.history = path / "history.csv"
         self.quarantine = path / "quarantine.csv"
         self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.csv"
+        self.report = path / "report.html"
         self.model = path / "model.keras"
         self.checkpoints = path / "checkpoints"
         self.curves = path / "curves.png"
@@ -128,15 +131,10 @@ class RunDir:
 
     def read_config(self) -> dict[str, Any]:
         """The values of config.yaml; raises DataError where it can't be read."""
-        import yaml
-
         try:
-            text = self.config.read_text()
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-                raise ValueError("it has aliases, by which a small file can stand for a huge one")
-            values = yaml.safe_load(text)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise DataError(f"{self.config}: can't be read: {' '.join(str(error).split())}") from error
+            values = read_yaml(self.config)
+        except ValueError as error:
+            raise DataError(str(error)) from error
         if not isinstance(values, dict):
             raise DataError(f"{self.config}: expected a mapping of settings; found a {type(values).__name__}")
         return values

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnntrain.checkpoint import Checkpoints, Found, State
 from cnntrain.config import Checkpoint
-from cnntrain.errors import DataError, NotFinite
+from cnntrain.errors import DataError
 from cnntrain.files import replace_by_link, whole_file
 from cnntrain.progress import Progress
 from cnntrain.run_dir import RunDir
@@ -38,14 +38,12 @@ class StateKeeper:
         self._for_phase: Found | None = None
 
     def save(self, progress: Progress, loop: "TrainingLoop | None") -> None:
-        """Begins to write where the run stands; raises NotFinite rather than save what is no number."""
+        """Begins to write where the run stands; raises what went wrong with the checkpoint before."""
         with self.counted():
             arrays = arrays_of("model", self.model.variables)
             if loop is not None:
                 arrays |= {**arrays_of("optimizer", loop.optimizer.variables), "totals": loop.sums.totals.copy()}
             state = State(arrays, dataclasses.asdict(progress))
-            if name := state.not_finite():
-                raise NotFinite(f"{progress.place()}: {name} holds NaN or infinity")
             epoch, step = len(progress.history), progress.steps
             self.checkpoints.save(state, epoch=epoch, step=step, best_model=self.run_dir.model)
             self._saved_at = time.monotonic()
@@ -110,9 +108,16 @@ def names_of(kind: str, variables: "Sequence[keras.Variable]") -> list[str]:
 
 
 def arrays_of(kind: str, variables: "Sequence[keras.Variable]") -> dict[str, np.ndarray]:
-    """Copies of variables, by name."""
+    """What variables hold now, by name.
+
+    On a CPU nothing is copied here: the arrays are the variables' own memory, which TensorFlow leaves alone as
+    long as somebody else holds it, so that the next step copies what it changes.
+    """
     names = names_of(kind, variables)
-    return {name: np.asarray(variable.numpy()) for name, variable in zip(names, variables, strict=True)}
+    return {
+        name: np.asarray(memoryview(variable.value.read_value()))
+        for name, variable in zip(names, variables, strict=True)
+    }
 
 
 def assign(variables: "Sequence[keras.Variable]", kind: str, found: Found) -> None:

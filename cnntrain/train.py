@@ -14,8 +14,9 @@ from cnntrain.course import Course
 from cnntrain.data import Examples, LabelledImages
 from cnntrain.data.file_source import printable
 from cnntrain.errors import Stopped
-from cnntrain.evaluation import answer_split
+from cnntrain.evaluation import SplitAnswers, answer_split
 from cnntrain.fitting import class_weights, prepare
+from cnntrain.predictions import Predictions
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
 from cnntrain.resumption import Resumed
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import keras
 
     from cnntrain.data.pipeline import NetworkInput
+
+MEASURED = ("validation", "test")
 
 
 def run(
@@ -61,6 +64,8 @@ def run(
             with job.stop_said(), unreadable_file_named(labelled.train.table):
                 job.course.run()
                 job.test()
+            if experiment.report:
+                job.report()
             took, saving = duration(time.perf_counter() - started), duration(job.keeper.seconds)
             job.terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
             job.terminal.next_commands(next_commands(run_dir))
@@ -84,6 +89,7 @@ def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
     return [
         (f"cnntrain predict {folder} IMAGE…", "classify images"),
         (f"cnntrain evaluate {folder} --split validation", "measure another split"),
+        (f"cnntrain compare {folder} RUN", "is another run better?"),
     ]
 
 
@@ -219,20 +225,34 @@ class Job:
             self.terminal.warning(f"{len(files):,} files left out: {printable(path)}: {reason}{more}")
 
     def test(self) -> None:
-        """Measures the best epoch's weights on the test images, once."""
-        if not len(self.labelled.test):
+        """Measures the best epoch's weights on the validation and test images, once, and keeps every answer."""
+        self.model.load_weights(self.run_dir.model)
+        answers = {name: self.answer(name) for name in MEASURED if len(self.labelled.split(name))}
+        if answers:
+            Predictions.of_splits(answers).write(self.run_dir.predictions)
+        if "test" not in answers:
             self.terminal.line("no test images (data.test=0): nothing to measure")
             self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch})
             return
-        self.model.load_weights(self.run_dir.model)
-        results = answer_split(
+        results = answers["test"].measures()
+        plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
+        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
+        self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
+
+    def answer(self, split: str) -> SplitAnswers:
+        """The network's answers on a split."""
+        return answer_split(
             self.model,
-            self.labelled.test,
+            self.labelled.split(split),
             self.network_input,
             batch_size=self.experiment.batch_size,
             limit=self.experiment.limits.steps,
             box_head=self.box_head,
-        ).measures()
-        plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
-        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
-        self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
+        )
+
+    def report(self) -> None:
+        """Writes the run's page."""
+        from cnntrain.report.run_page import write_report
+        from cnntrain.report.saved_run import SavedRun
+
+        write_report(SavedRun.read(self.run_dir.path), labelled=self.labelled, model=self.model)

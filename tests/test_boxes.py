@@ -16,7 +16,11 @@ from cnntrain.data.pipeline import Batches, NetworkInput
 from cnntrain.settings import read
 
 CONF = Path(__file__).parent.parent / "conf" / "augmentation"
-MIXES = {"mixup", "cutmix", "mixup_cutmix", "aug_mix"}  # refused where boxes are learned
+MOVING = {"alexnet", "crop_flip", "flip", "random_resized_crop", "shift", "square_crop_flip", "translate",
+          "vertical_flip", "zoom"}  # fmt: skip
+TURNING = {"rotate", "shear", "affine", "rand_augment", "trivial_augment"}
+STILL = {"none", "brightness", "contrast", "saturation", "hue", "lighting", "colour_jitter", "erasing"}
+REFUSED = {"mixup", "cutmix", "mixup_cutmix", "aug_mix"}
 NETWORK = NetworkInput(image_size=(120, 100), channels=1, resize="stretch", antialias=False, preprocess="raw")
 COUNT, HEIGHT, WIDTH = 60, 90, 130
 
@@ -89,10 +93,17 @@ def no_values_change(monkeypatch):
     monkeypatch.setattr(augment, "random_colour", lambda images, *_, **__: images)
 
 
-TURNING = {"rotate", "shear", "affine", "rand_augment", "trivial_augment"}
+def test_every_shipped_augmentation_is_known_here():
+    assert {path.stem for path in CONF.glob("*.yaml")} == MOVING | TURNING | STILL | REFUSED
+    for name in MOVING | TURNING | STILL:
+        augmentation = shipped(name)
+        moves = augmentation.cuts or augmentation.moves or augmentation.pad_pixels or augmentation.rand_augment
+        flips = augmentation.horizontal_flip or augmentation.vertical_flip or augmentation.trivial_augment
+        assert bool(moves or flips) == (name not in STILL) and not augmentation.mixes
+    assert all(shipped(name).mixes for name in REFUSED)
 
 
-@pytest.mark.parametrize("name", sorted({path.stem for path in CONF.glob("*.yaml")} - MIXES - TURNING))
+@pytest.mark.parametrize("name", sorted(MOVING))
 def test_shipped_augmentations_move_boxes_as_masks(name, no_values_change):
     assert_boxes_follow(*epoch(masked(), shipped(name)), pixels=1.0)
 

@@ -9,7 +9,7 @@ import pytest
 
 from cnntrain import checkpoint
 from cnntrain.checkpoint import Checkpoints, State, checkpoints_in, newest, read_state, write_state
-from cnntrain.errors import DataError
+from cnntrain.errors import DataError, NotFinite
 from cnntrain.files import write_whole
 
 RANDOM = np.random.default_rng(0)
@@ -133,10 +133,17 @@ def test_what_goes_wrong_in_the_thread_is_raised_in_training(tmp_path, monkeypat
     kept.close()
 
 
-def test_arrays_that_are_not_finite_are_named():
+def test_arrays_that_are_not_finite_are_named_and_not_saved(tmp_path):
     assert state().not_finite() is None
-    bad = np.array([1.0, np.inf], np.float32)
-    assert State({"seed": np.array([1]), "dense/kernel": bad}, {}).not_finite() == "dense/kernel"
+    bad = State({"seed": np.array([1]), "dense/kernel": np.array([1.0, np.inf], np.float32)}, {})
+    kept = Checkpoints(tmp_path, keep=1)
+    kept.save(bad, epoch=1, step=0, best_model=tmp_path / "model")
+    with pytest.raises(NotFinite, match="dense/kernel holds NaN or infinity"):
+        kept.wait()
+    kept.save(bad, epoch=1, step=0, best_model=tmp_path / "model")
+    kept.settle()
+    kept.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_header_can_not_ask_for_memory(tmp_path):

@@ -36,7 +36,7 @@ MISTAKES = [
         ["optimizer.learning_rate=fast"],
         "optimizer.learning_rate: expected a number greater than 0 or null; received 'fast'",
     ),
-    (["data.path=x"], "data.path: no such key with data.source=digits: folder, csv, idx have it"),
+    (["data.path=x"], "data.path: no such key with data.source=digits: folder, csv, annotations, idx have it"),
     (["evalute", "run"], "or a verb as first word: did you mean evaluate?"),
     (["model=lenet5,lenet", "-m"], "model=lenet: no such option: did you mean lenet5?"),
     (["seed=1,x", "-m"], "seed: expected a whole number at least 0; received 'x'"),

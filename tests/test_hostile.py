@@ -168,15 +168,28 @@ def test_a_small_idx_file_that_unpacks_to_a_huge_one_is_refused(cnntrain, tmp_pa
     assert peak_kib() - before < GROWTH_KIB
 
 
+def yaml_bomb():
+    """A billion values in ten lines."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    for below, name in zip("abcdefghi", "bcdefghij", strict=True):
+        lines.append(f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]")
+    return "\n".join(lines)
+
+
 def test_a_run_folder_of_unknown_origin_runs_nothing(run, cnntrain, tmp_path):
     (run / "config.yaml").write_text(f"!!python/object/apply:os.mknod ['{tmp_path / 'made'}']\n")
     assert cnntrain("resume", run)[0] == cnntrain("evaluate", run)[0] == 3
     assert not (tmp_path / "made").exists()
-    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    for below, name in zip("abcdefghi", "bcdefghij", strict=True):
-        lines.append(f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]")
-    (run / "config.yaml").write_text("\n".join(lines))
-    before = peak_kib()
+    (run / "config.yaml").write_text(yaml_bomb())
     code, said = cnntrain("evaluate", run)
-    assert (code, "it has aliases" in said) == (3, True)
+    assert (code, "is taken for a bomb" in said) == (3, True)
+
+
+def test_configurations_that_unfold_without_an_end_are_refused(cnntrain, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [bomb]\n")
+    (tmp_path / "experiment" / "bomb.yaml").write_text(f"# @package _global_\n{yaml_bomb()}\n")
+    before = peak_kib()
+    code, said = cnntrain("--config-dir", tmp_path, "experiment=mine")
+    assert (code, "bomb.yaml: its aliases stand for" in said) == (2, True)
     assert peak_kib() - before < GROWTH_KIB

@@ -44,8 +44,8 @@ def digits_run(tmp_path_factory):
 def test_a_run_folder_holds_what_the_readme_says(digits_run):
     names = {path.name for path in digits_run.iterdir()}
     assert names == {
-        "config.yaml", "run.json", "history.csv", "model.keras", "metrics.json", "curves.png", "confusion.png",
-        "log.txt", "run.lock", "checkpoints",
+        "config.yaml", "run.json", "history.csv", "model.keras", "metrics.json", "predictions.csv", "report.html",
+        "curves.png", "confusion.png", "log.txt", "run.lock", "checkpoints",
     }  # fmt: skip
     rows = history_of(digits_run)
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]

@@ -1,5 +1,6 @@
 """Transfer by the command line, in small: backbones, recipes, and features that are computed once."""
 
+import dataclasses
 import json
 import shutil
 
@@ -10,6 +11,7 @@ import tensorflow_datasets as tfds
 import yaml
 
 from cnntrain import features
+from cnntrain.data.tfds import Tfds
 from cnntrain.models.transfer import Transfer
 from tests.conftest import read_metrics
 from tests.test_train import history_of, without_times
@@ -65,6 +67,7 @@ def test_kept_features_change_no_result_wherever_they_are_kept(transfer):
             np.testing.assert_allclose(ours, plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_half_precision_and_bfloat16_features_come_close(transfer):
     plain, _ = transfer("plain")
     half, _ = transfer("half", "feature_cache.dtype=float16")
@@ -235,17 +238,29 @@ def test_xception_transfer_is_the_chapters_recipe_number_for_number(cnntrain):
     assert splits == ["train[:10%]", "train[10%:25%]", "train[25%:]"]
 
 
-def test_the_chapters_command_runs_through_both_phases_on_mock_flowers(cnntrain, tmp_path, monkeypatch):
+def test_the_chapters_command_with_its_two_heads_runs_through_both_phases_on_mock_flowers(
+    cnntrain, tmp_path, monkeypatch
+):
+    table = Tfds.table
+
+    def with_random_boxes(self):
+        found = table(self)
+        boxes = np.random.default_rng(0).uniform(0.2, 0.8, (len(found.labels), 4)).astype(np.float32)
+        return dataclasses.replace(found, boxes=boxes)
+
+    monkeypatch.setattr(Tfds, "table", with_random_boxes)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
     run = tmp_path / "run"
     with tfds.testing.mock_data(num_examples=40):
         code, said = cnntrain(
             "experiment=smoke", "model=xception_transfer", "data=tf_flowers", "model.weights=null",
-            "model.image_size=[71,71]", f"hydra.run.dir={run}",
+            "model.image_size=[71,71]", "model.localization=true", f"hydra.run.dir={run}",
         )  # fmt: skip
     assert code == 0, said
     assert [row["phase"] for row in history_of(run)] == ["head", "all"]
-    assert read_metrics(run)["test"]["examples"] == 4  # a tenth of 40
+    assert all(0 < float(row["val_mean_iou"]) < 1 for row in history_of(run))
+    test = read_metrics(run)["test"]
+    assert test["examples"] == test["boxes"] == 4  # a tenth of 40
     record = json.loads((run / "run.json").read_text())
     assert (record["input"]["preprocess"], record["input"]["resize"]) == ("tf", "crop")
 

@@ -1,4 +1,4 @@
-"""The wheel carries the YAML files and ImageNet's classes, and runs without the checkout."""
+"""The wheel carries the YAML files, ImageNet's classes and the page's templates, and runs without the checkout."""
 
 import subprocess
 import sys
@@ -23,4 +23,5 @@ def test_the_wheel_runs_without_the_checkout(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "metrics.json").is_file()
+    assert "</html>" in (tmp_path / "run" / "report.html").read_text()
     assert (tmp_path / "installed" / "cnntrain" / "models" / "imagenet_classes.txt").is_file()

@@ -1,0 +1,75 @@
+"""How long a checkpoint holds training up, and how long it takes until it is on the disk.
+
+    python benchmarks/saving.py
+
+Training waits while the variables are copied; hashing, writing and flushing happen in a thread beside it. With a
+checkpoint each minute, the share of a run is that wait in a minute. A whole run counts what it waited for, and says
+so in its last line, the writing of the best network included:
+
+    cnntrain model=resnet34 model.image_size=[32,32] data=fashion_mnist batch_size=128 checkpoint.every_minutes=1
+
+MEASURED
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cnntrain import backend
+
+TIMES = 9
+NETWORKS = (
+    ("resnet34", (32, 32), "sgd"),
+    ("resnet50", (224, 224), "sgd"),
+    ("resnet50", (224, 224), "adam"),
+    ("xception", (299, 299), "sgd"),
+)
+
+
+def measure(name: str, size: tuple[int, int], optimizer: str) -> tuple[float, float, float]:
+    """MB of a checkpoint, and the medians of seconds that training waits, and until it is written."""
+    from cnntrain.config import Checkpoint
+    from cnntrain.loop import Objective, TrainingLoop
+    from cnntrain.models import MODELS
+    from cnntrain.optimizers import OPTIMIZERS, Sgd
+    from cnntrain.progress import Progress
+    from cnntrain.run_dir import RunDir
+    from cnntrain.state_keeping import StateKeeper
+
+    backend.start_run(seed=0, precision="float32")
+    model = MODELS[name](name=name, image_size=size).build((*size, 3), 1000)
+    settings = Sgd(momentum=0.9) if optimizer == "sgd" else OPTIMIZERS[optimizer]()
+    loop = TrainingLoop(model, settings.build(0.1), Objective({"class": 1.0}))
+    random = np.random.default_rng(0)
+    for variable in loop.optimizer.variables:
+        if variable.ndim:
+            variable.assign(random.normal(size=variable.shape))
+    waits, wholes = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = RunDir.create(Path(folder) / "run", exact=True)
+        keeper = StateKeeper(model, run_dir, Checkpoint())
+        for step in range(TIMES):
+            start = time.perf_counter()
+            keeper.save(Progress(steps=step), loop)
+            waits.append(time.perf_counter() - start)
+            keeper.checkpoints.wait()
+            wholes.append(time.perf_counter() - start)
+        size_bytes = max(path.stat().st_size for path in run_dir.checkpoints.glob("*.state"))
+        keeper.checkpoints.close()
+    return size_bytes / 1e6, statistics.median(waits), statistics.median(wholes)
+
+
+def main() -> None:
+    """Prints a line for each network."""
+    backend.load()
+    print("network     optimizer   MB   training waits   written after   share at one a minute")
+    for name, size, optimizer in NETWORKS:
+        megabytes, wait, whole = measure(name, size, optimizer)
+        print(f"{name:11} {optimizer:8} {megabytes:5.0f} {wait:14.2f} s {whole:13.2f} s {wait / 60:20.2%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Runs explained and compared: report.html, one file for a run, and `cnntrain compare`."""

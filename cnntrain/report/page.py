@@ -1,0 +1,39 @@
+"""How pages are made of templates: everything that is not the template's own is escaped."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnntrain.data.file_source import printable
+from cnntrain.terminal import duration
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@functools.cache
+def environment() -> "Environment":
+    """The templates of this package, autoescaped; a name that is not there is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "percent": lambda share: f"{100 * share:.2f} %",
+        "points": lambda share: f"{100 * share:+.2f}",
+        "count": lambda number: f"{number:,.0f}",
+        "decimals": lambda number: f"{number:.4f}",
+        "duration": duration,
+        "printable": lambda text: printable(str(text)),
+    }
+    return found
+
+
+def render(template: str, values: dict[str, Any]) -> bytes:
+    """A page; what of a name is no text stands as an escape."""
+    return environment().get_template(template).render(values).encode(errors="backslashreplace")

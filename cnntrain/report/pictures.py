@@ -1,0 +1,124 @@
+"""Small pictures of examples, as data URIs: which ones a page shows, and how they are made."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnntrain.data.base import Table
+from cnntrain.data.file_source import printable
+from cnntrain.errors import DataError
+from cnntrain.predictions import Predictions
+
+SIDE = 72  # pixels of the longer side
+IN_GALLERY = 24
+IN_CELL = 12
+IN_CELLS = 600
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One answered example: its image as a data URI, and all that its caption says; `heat` is a second image."""
+
+    uri: str
+    name: str
+    true: str
+    predicted: str
+    confidence: float
+    heat: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is right."""
+        return self.true == self.predicted
+
+    @property
+    def alt(self) -> str:
+        """The picture in words."""
+        said = "rightly named" if self.right else f"is {self.true}, taken for {self.predicted}"
+        return f"{self.name}: {f'{said} {self.true}' if self.right else said}, {self.confidence:.0%} sure"
+
+
+class Drawer:
+    """Draws answered examples, each once, from the data that the run was trained on.
+
+    Raises DataError where the table does not have them, with the same labels.
+    """
+
+    def __init__(self, predictions: Predictions, table: Table):
+        if predictions.class_names != table.class_names:
+            raise DataError("the data have other classes now")
+        self.predictions = predictions
+        self.table = table
+        order = np.argsort(table.ids, kind="stable")
+        found = np.searchsorted(table.ids, predictions.ids, sorter=order)
+        self.rows = order[np.minimum(found, len(order) - 1)]
+        same = np.array_equal(table.ids[self.rows], predictions.ids)
+        if not same or not np.array_equal(table.labels[self.rows], predictions.labels):
+            raise DataError("the data have changed since")
+        self.drawn: dict[int, str] = {}
+
+    def draw(self, place: int, *, heat: str = "") -> Picture:
+        """The picture of one prediction."""
+        if place not in self.drawn:
+            self.drawn[place] = thumbnail(self.table.images.read(int(self.rows[place])).numpy())
+        found = self.predictions
+        return Picture(
+            uri=self.drawn[place],
+            name=printable(str(found.names[place])),
+            true=printable(found.class_names[found.labels[place]]),
+            predicted=printable(found.class_names[found.predicted[place]]),
+            confidence=float(found.confidence[place]),
+            heat=heat,
+        )
+
+
+
+
+def thumbnail(pixels: np.ndarray, *, side: int = SIDE) -> str:
+    """uint8 pixels (height, width, channels) as the data URI of a JPEG, of a PNG where they are few."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    small = max(image.size) <= side // 2
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    if small:  # sharp edges, which JPEG would blur
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.save(buffer, "JPEG", quality=80)
+    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def confident_mistakes(predictions: Predictions, *, count: int = IN_GALLERY) -> np.ndarray:
+    """The places of wrong answers, the surest first."""
+    return ordered(np.flatnonzero(~predictions.hits), -predictions.confidence)[:count]
+
+
+def uncertain_hits(predictions: Predictions, *, count: int = IN_GALLERY) -> np.ndarray:
+    """The places of right answers, the least sure first."""
+    return ordered(np.flatnonzero(predictions.hits), predictions.confidence)[:count]
+
+
+def ordered(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Places by their keys, equal ones as they stood."""
+    return places[np.argsort(keys[places], kind="stable")]
+
+
+def of_cells(predictions: Predictions, cells: Iterable[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
+    """The places to draw for each cell (true, predicted), the surest first: so many each that all together are few."""
+    members = {
+        (true, answer): np.flatnonzero((predictions.labels == true) & (predictions.predicted == answer))
+        for true, answer in cells
+    }
+    members = {cell: ordered(places, -predictions.confidence) for cell, places in members.items() if len(places)}
+    each = largest_share([len(places) for places in members.values()])
+    return {cell: places[:each] for cell, places in members.items()}
+
+
+def largest_share(sizes: Sequence[int]) -> int:
+    """How many pictures a cell may have at most, so that all cells keep within the bound."""
+    fitting = [each for each in range(1, IN_CELL + 1) if sum(min(size, each) for size in sizes) <= IN_CELLS]
+    return max(fitting, default=1)

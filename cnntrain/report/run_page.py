@@ -1,0 +1,84 @@
+"""A run's page: report.html, one file that explains the run. `cnntrain report RUN…`, and every run at its end."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnntrain import backend
+from cnntrain.data import LabelledImages
+from cnntrain.data.file_source import FileSource
+from cnntrain.data.network_input import NetworkInput
+from cnntrain.errors import DataError
+from cnntrain.files import write_whole
+from cnntrain.report import sections
+from cnntrain.report.configuration import settings_of
+from cnntrain.report.gallery import Gallery, draw_gallery
+from cnntrain.report.page import render
+from cnntrain.report.saved_run import SavedRun, runs_at
+from cnntrain.terminal import Terminal
+
+if TYPE_CHECKING:
+    import keras
+
+
+def report(paths: Sequence[Path]) -> None:
+    """Writes the page of each run, or of each run of a multirun's folder; raises DataError."""
+    runs = [SavedRun.read(path) for path in runs_at(paths)]
+    terminal = Terminal()
+    for run in runs:
+        labelled, missing = load_data(run)
+        write_report(run, labelled=labelled, model=load_network(run), missing=missing)
+        if missing:
+            terminal.warning(f"{run.run_dir}: the page has no pictures: {missing}")
+        terminal.line(f"{run.run_dir.report}")
+
+
+def load_data(run: SavedRun) -> tuple[LabelledImages | None, str]:
+    """The images that a run was tested on, or why they can't be had."""
+    data = run.experiment.data
+    if run.answers("test") is None:
+        return None, ""
+    try:
+        if isinstance(data, FileSource):
+            network_input = NetworkInput.from_record(run.record["input"], str(run.run_dir.record))
+            data = dataclasses.replace(data, background=network_input.background)
+        data.check()
+        backend.load()
+        return data.load(), ""
+    except DataError as error:
+        return None, f"the data can't be read any more: {str(error).splitlines()[0]}"
+
+
+def load_network(run: SavedRun) -> "keras.Model | None":
+    """The network of the best epoch; None where the run has none yet."""
+    from cnntrain.evaluation import read_run
+
+    return read_run(run.run_dir.path).load_model() if run.run_dir.model.is_file() else None
+
+
+def write_report(
+    run: SavedRun, *, labelled: LabelledImages | None, model: "keras.Model | None", missing: str = ""
+) -> None:
+    """Writes a run's report.html; what the run lacks is left out. `missing` says why there are no `labelled` images."""
+    from cnntrain.report.network import layer_rows
+
+    test = run.answers("test")
+    gallery = Gallery(missing=missing)
+    if test is not None and labelled is not None:
+        gallery = draw_gallery(run, labelled, model)
+    values = {
+        "run": run,
+        "headline": sections.headline(run),
+        "curves": sections.curves(run),
+        "times": sections.times(run),
+        "matrix": sections.confusion(run),
+        "confusions": sections.commonest_confusions(run),
+        "gallery": gallery,
+        "calibration": sections.calibration(test, run.answers("validation")),
+        "class_counts": sections.class_counts(run),
+        "origin": sections.origin(run),
+        "settings": settings_of(run.experiment),
+        "layers": layer_rows(model) if model is not None else [],
+    }
+    write_whole(run.run_dir.report, render("report.html", values))

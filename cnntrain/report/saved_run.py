@@ -1,0 +1,103 @@
+"""A run as its folder records it, read without TensorFlow."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cnntrain.config import Experiment, parse
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.predictions import Predictions
+from cnntrain.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """What a run folder holds; `history`, `measures` and `predictions` are empty or None where a run lacks them.
+
+    `history` has a row an epoch: numbers where history.csv has numbers, None where it has nothing. `measures` are
+    those of the test images.
+    """
+
+    run_dir: RunDir
+    experiment: Experiment
+    record: dict[str, Any]
+    history: list[dict[str, Any]]
+    measures: dict[str, Any] | None
+    best_epoch: int | None
+
+    @classmethod
+    def read(cls, path: Path) -> "SavedRun":
+        """The run of a folder; raises DataError where there is none, or where a file of it is damaged."""
+        run_dir = RunDir.open(path)
+        try:
+            experiment = parse(run_dir.read_config())
+        except ConfigError as error:
+            raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
+        metrics = read_metrics(run_dir.metrics)
+        history = read_history(run_dir.history)
+        return cls(
+            run_dir=run_dir,
+            experiment=experiment,
+            record=run_dir.read_record(),
+            history=history,
+            measures=metrics.get("test"),
+            best_epoch=metrics.get("best_epoch"),
+        )
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """The answers to validation and test images."""
+        path = self.run_dir.predictions
+        return Predictions.read(path) if path.is_file() else None
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.run_dir.path.resolve().name
+
+    def answers(self, split: str) -> Predictions | None:
+        """The answers to the images of a split; None where there are none, or none of a finished run."""
+        found = self.predictions.split(split) if self.predictions and self.measures else None
+        return found if found is not None and len(found) else None
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """metrics.json, empty where there is none; raises DataError."""
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can't be read: {error}") from error
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """history.csv, empty where there is none; raises DataError."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return [
+                {key: text if key == "phase" else float(text) if text else None for key, text in row.items()}
+                for row in csv.DictReader(file, strict=True)
+            ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: can't be read: {error}") from error
+
+
+def runs_at(paths: Sequence[Path]) -> list[Path]:
+    """The run folders that paths stand for: a multirun's folder stands for the runs in it. Raises DataError."""
+    found = []
+    for path in paths:
+        below = [] if (path / "config.yaml").is_file() else natural_order(path.glob("*/config.yaml"))
+        found += below or [path]
+        if not below:
+            RunDir.open(path)
+    return list(dict.fromkeys(found))
+
+
+def natural_order(files: Iterable[Path]) -> list[Path]:
+    """The folders of files, job 10 after job 9."""
+    return sorted((file.parent for file in files), key=lambda folder: (len(folder.name), folder.name))

@@ -1,0 +1,197 @@
+"""What stands on a run's page: each section as plain values, None where the run lacks what it needs."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from cnntrain.predictions import Predictions
+from cnntrain.report.calibration import expected_calibration_error, fit_temperature, reliability, tempered
+from cnntrain.report.charts import Chart, Line, Mark
+from cnntrain.report.saved_run import SavedRun
+
+LARGEST_MATRIX = 40  # classes; of more, the commonest confusions are listed instead
+LISTED_CONFUSIONS = 60
+TOLD_ELSEWHERE = ("command", "class_names", "class_counts")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The test's outcome; `majority` is what always naming the commonest class of training would reach."""
+
+    accuracy: float
+    low: float
+    high: float
+    loss: float
+    examples: int
+    majority: float
+    majority_class: str
+    top_5: float | None
+
+
+def headline(run: SavedRun) -> Headline | None:
+    """How well the run did on the test images."""
+    measures = run.measures
+    if not measures:
+        return None
+    counts = run.record.get("class_counts", {}).get("train") or [
+        values["support"] for values in measures["classes"].values()
+    ]
+    commonest = run.record["class_names"][int(np.argmax(counts))]
+    low, high = measures["accuracy_interval"]
+    return Headline(
+        accuracy=measures["accuracy"],
+        low=low,
+        high=high,
+        loss=measures["loss"],
+        examples=measures["examples"],
+        majority=measures["classes"][commonest]["support"] / measures["examples"],
+        majority_class=commonest,
+        top_5=measures.get("top_5_accuracy"),
+    )
+
+
+def curves(run: SavedRun) -> list[Chart]:
+    """Loss, accuracy and learning rate over epochs, with phases and the best epoch marked."""
+    rows = run.history
+    if not rows:
+        return []
+    marks = [
+        Mark(rows[place]["epoch"] - 0.5, rows[place]["phase"], "phase")
+        for place in range(1, len(rows))
+        if rows[place]["phase"] != rows[place - 1]["phase"]
+    ]
+    if run.best_epoch:
+        marks.append(Mark(run.best_epoch, f"best: {run.best_epoch}", "best"))
+    charts = []
+    for name in ("loss", "accuracy"):
+        lines = [Line("training", [(row["epoch"], row[name]) for row in rows])]
+        checked = [(row["epoch"], row[f"val_{name}"]) for row in rows]
+        if any(value is not None for _, value in checked):
+            lines.append(Line("validation", checked))
+        charts.append(Chart(name, "epoch", lines, marks, dots=len(rows) < 30))
+    rates = [(row["epoch"], row["learning_rate"]) for row in rows]
+    positive = all(rate > 0 for _, rate in rates)
+    charts.append(Chart("learning rate", "epoch", [Line("learning rate", rates)], marks, logarithmic=positive))
+    return charts
+
+
+def times(run: SavedRun) -> list[dict[str, Any]]:
+    """For each phase: its epochs, the seconds that training took, and images a second (the median epoch's)."""
+    found = []
+    for phase, group in groupby(run.history, key=lambda row: row["phase"]):
+        rows = list(group)
+        found.append(
+            {
+                "phase": phase,
+                "epochs": len(rows),
+                "seconds": sum(row["seconds"] for row in rows),
+                "images_per_second": float(np.median([row["images_per_second"] for row in rows])),
+                "first_epoch": rows[0]["seconds"],
+                "later_epochs": float(np.median([row["seconds"] for row in rows[1:]])) if len(rows) > 1 else None,
+            }
+        )
+    return found
+
+
+def class_counts(run: SavedRun) -> list[tuple[str, list[int]]]:
+    """Each class with its number of examples in training, validation and test."""
+    counts = run.record.get("class_counts")
+    if not counts:
+        return []
+    columns = [counts[split] for split in ("train", "validation", "test")]
+    return list(zip(run.record["class_names"], map(list, zip(*columns, strict=True)), strict=True))
+
+
+def origin(run: SavedRun) -> list[tuple[str, str]]:
+    """What ran, where and on what, as keys and values; nested ones by their full key."""
+    return list(flat({key: value for key, value in run.record.items() if key not in TOLD_ELSEWHERE}, ""))
+
+
+def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """The full keys of nested mappings, and their values as text."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """So many test images of class `true` were taken for `predicted`; `share` is that of the true class."""
+
+    true: int
+    predicted: int
+    count: int
+    share: float
+
+    @property
+    def anchor(self) -> str:
+        """Where its pictures are on the page."""
+        return f"cell-{self.true}-{self.predicted}"
+
+
+def confusion(run: SavedRun) -> list[list[Cell]]:
+    """All cells, a row for each true class; empty where there are too many classes for a matrix."""
+    counts = np.array(run.measures["confusion"] if run.measures else [])
+    if not 0 < len(counts) <= LARGEST_MATRIX:
+        return []
+    return [[cell_of(counts, true, predicted) for predicted in range(len(counts))] for true in range(len(counts))]
+
+
+def commonest_confusions(run: SavedRun) -> list[Cell]:
+    """The cells off the diagonal with most images, the largest first."""
+    if not run.measures:
+        return []
+    counts = np.array(run.measures["confusion"])
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED_CONFUSIONS]
+    places = (divmod(int(place), len(counts)) for place in order)
+    return [cell_of(counts, true, predicted) for true, predicted in places if wrong[true, predicted]]
+
+
+def cell_of(counts: np.ndarray, true: int, predicted: int) -> Cell:
+    """One cell of counts (classes, classes)."""
+    total = max(1, int(counts[true].sum()))
+    count = int(counts[true, predicted])
+    return Cell(true, predicted, count, count / total)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the test answers' confidence can be trusted, and what a temperature fitted on validation would mend."""
+
+    chart: Chart
+    error: float
+    confidence: float
+    accuracy: float
+    temperature: float | None
+    error_then: float | None
+
+
+def calibration(test: Predictions | None, validation: Predictions | None) -> Calibration | None:
+    """The reliability of the test answers."""
+    if test is None:
+        return None
+    bins = reliability(test.confidence, test.hits)
+    points: Iterable[tuple[float, float | None]] = [(found.confidence, found.accuracy) for found in bins]
+    temperature = error_then = None
+    if validation is not None:
+        temperature = fit_temperature(validation.probabilities, validation.labels)
+        then = tempered(test.probabilities, temperature).max(axis=1)
+        error_then = expected_calibration_error(reliability(then, test.hits))
+    chart = Chart(
+        "share that is right", "confidence", [Line("answers", list(points))],
+        x_range=(0, 1), y_range=(0, 1), whole_x=False, diagonal=True, dots=True,
+    )  # fmt: skip
+    return Calibration(
+        chart=chart,
+        error=expected_calibration_error(bins),
+        confidence=float(test.confidence.mean()),
+        accuracy=float(test.hits.mean()),
+        temperature=temperature,
+        error_then=error_then,
+    )
