@@ -15,6 +15,7 @@ from cnntrain.data.network_input import NetworkInput
 from cnntrain.data.operations import resize
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
+from cnntrain.errors import DataError
 from cnntrain.evaluation import boxes_in
 from cnntrain.export import formats
 from cnntrain.export.formats import FORMATS
@@ -114,12 +115,15 @@ NETWORKS = {
 }
 
 
+SLOW = [(form, name) for form in ("onnx", "litert") for name in NETWORKS]
+QUICK = [("litert", "auxiliary"), ("onnx", "residual")]
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["auxiliary", "residual", *(pytest.param(name, marks=pytest.mark.slow) for name in ("backbone", "constants"))],
+    ("form", "name"),
+    [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW if pair not in QUICK)],
 )
-@pytest.mark.parametrize("form", ["onnx", "litert"])
-def test_networks_of_each_kind_are_written(name, form, tmp_path):
+def test_networks_of_each_kind_are_written(form, name, tmp_path):
     architecture, settings, expected = NETWORKS[name]
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
@@ -138,6 +142,38 @@ def test_networks_of_each_kind_are_written(name, form, tmp_path):
     np.testing.assert_allclose(FORMATS[form].load(path).from_pixels(images), theirs, atol=1e-4)
     with pytest.raises(Exception, match="out of bound|out of data bounds"):  # of a class of the runtime's own
         FORMATS[form].load(path).from_pixels(np.zeros((1, 40, 40, 4), np.uint8))
+
+
+def small_network(middle) -> tuple[keras.Model, NetworkInput]:
+    """Two convolutions with something between them."""
+    expected = network_input(preprocess="unit")
+    images = keras.Input(expected.shape)
+    maps = keras.layers.Conv2D(8, 3)(middle(keras.layers.Conv2D(8, 3)(images)))
+    maps = keras.layers.GlobalAveragePooling2D()(maps)
+    return keras.Model(images, keras.layers.Dense(2, activation="softmax", name="class")(maps)), expected
+
+
+def grouped_and_gelu(maps):
+    return keras.layers.Activation("gelu")(keras.layers.Conv2D(8, 3, groups=8)(maps))
+
+
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_operations_that_converters_lack_are_said_in_others(form, tmp_path):
+    serving = serving_network(*small_network(grouped_and_gelu), ("a", "b"))
+    path = tmp_path / FORMATS[form].file_name
+    FORMATS[form].write(serving, path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
+    found = FORMATS[form].load(path).from_pixels(images)
+    np.testing.assert_allclose(found, serving.from_pixels()(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(("form", "name"), [("onnx", "ONNX"), ("litert", "LiteRT")])
+def test_a_network_that_a_format_has_no_words_for_is_told(form, name, tmp_path):
+    serving = serving_network(*small_network(lambda maps: keras.ops.erfinv(maps * 0.1)), ("a", "b"))
+    path = tmp_path / FORMATS[form].file_name
+    with pytest.raises(DataError, match=f"this network can't be written as {name}: .*\nTry --format saved_model"):
+        FORMATS[form].write(serving, path)
+        FORMATS[form].load(path)
 
 
 def take_statistics(model, inputs):
@@ -193,7 +229,8 @@ def broken(serving, path):
 
 def off(path):
     """Answers that are a little wrong."""
-    return formats.Runtime(lambda images: formats.load_keras(path).from_pixels(images) + np.float32(2e-4))
+    right = formats.load_keras(path)
+    return formats.Runtime(lambda images: right.from_pixels(images) + np.float32(2e-4))
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,12 @@ def write_onnx(serving: "Serving", path: Path) -> None:
 
     function = traced(serving)
     with silent_standard_error():
-        model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+        model, _ = tf2onnx.convert.from_function(
+            function,
+            input_signature=function.input_signature,
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (erfc_by_erf, [])},
+        )
     used = {name for node in model.graph.node for name in node.input}
     del model.graph.input[1:]  # constants of layers, which the converter takes for more inputs
     for value, inside in function.get_concrete_function().graph.captures:
@@ -111,6 +116,13 @@ def write_onnx(serving: "Serving", path: Path) -> None:
             model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), inside.name))
     model.metadata_props.add(key=CLASS_NAMES, value=json.dumps(serving.class_names, ensure_ascii=False))
     onnx.save(model, path)
+
+
+def erfc_by_erf(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """Makes 1 - Erf of TensorFlow's Erfc, which is in its GELU, and which ONNX does not have."""
+    one = graph.make_const(f"{name}_one", np.array(1, np.float32))
+    node.type = "Erf"
+    graph.insert_new_node_on_output("Sub", node.output[0], inputs=[one.output[0], node.output[0]])
 
 
 def load_onnx(path: Path) -> Runtime:
