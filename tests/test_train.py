@@ -26,7 +26,7 @@ def history_of(run):
 
 
 def without_times(rows):
-    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
+    return [{key: value for key, value in row.items() if not key.endswith(("seconds", "per_second"))} for row in rows]
 
 
 @pytest.fixture(scope="module")
