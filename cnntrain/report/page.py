@@ -29,6 +29,7 @@ def environment() -> "Environment":
         "count": lambda number: f"{number:,.0f}",
         "decimals": lambda number: f"{number:.4f}",
         "duration": duration,
+        "sentence": lambda text: text[:1].upper() + text[1:],
         "printable": lambda text: printable(str(text)),
     }
     return found

@@ -16,6 +16,7 @@ from cnntrain.report.configuration import settings_of
 from cnntrain.report.gallery import Gallery, draw_gallery
 from cnntrain.report.page import render
 from cnntrain.report.saved_run import SavedRun, runs_at
+from cnntrain.report.times import phase_times
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def write_report(
         "run": run,
         "headline": sections.headline(run),
         "curves": sections.curves(run),
-        "times": sections.times(run),
+        "times": phase_times(run),
         "matrix": sections.confusion(run),
         "confusions": sections.commonest_confusions(run),
         "gallery": gallery,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -76,24 +75,6 @@ def curves(run: SavedRun) -> list[Chart]:
     positive = all(rate > 0 for _, rate in rates)
     charts.append(Chart("learning rate", "epoch", [Line("learning rate", rates)], marks, logarithmic=positive))
     return charts
-
-
-def times(run: SavedRun) -> list[dict[str, Any]]:
-    """For each phase: its epochs, the seconds that training took, and images a second (the median epoch's)."""
-    found = []
-    for phase, group in groupby(run.history, key=lambda row: row["phase"]):
-        rows = list(group)
-        found.append(
-            {
-                "phase": phase,
-                "epochs": len(rows),
-                "seconds": sum(row["seconds"] for row in rows),
-                "images_per_second": float(np.median([row["images_per_second"] for row in rows])),
-                "first_epoch": rows[0]["seconds"],
-                "later_epochs": float(np.median([row["seconds"] for row in rows[1:]])) if len(rows) > 1 else None,
-            }
-        )
-    return found
 
 
 def class_counts(run: SavedRun) -> list[tuple[str, list[int]]]:
