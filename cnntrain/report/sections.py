@@ -65,12 +65,14 @@ def curves(run: SavedRun) -> list[Chart]:
     if run.best_epoch:
         marks.append(Mark(run.best_epoch, f"best: {run.best_epoch}", "best"))
     charts = []
-    for name in ("loss", "accuracy"):
+    for name in ("loss", "accuracy", "mean_iou"):
+        if rows[0].get(name) is None:
+            continue
         lines = [Line("training", [(row["epoch"], row[name]) for row in rows])]
         checked = [(row["epoch"], row[f"val_{name}"]) for row in rows]
         if any(value is not None for _, value in checked):
             lines.append(Line("validation", checked))
-        charts.append(Chart(name, "epoch", lines, marks, dots=len(rows) < 30))
+        charts.append(Chart(name.replace("_iou", " IoU"), "epoch", lines, marks, dots=len(rows) < 30))
     rates = [(row["epoch"], row["learning_rate"]) for row in rows]
     positive = all(rate > 0 for _, rate in rates)
     charts.append(Chart("learning rate", "epoch", [Line("learning rate", rates)], marks, logarithmic=positive))

@@ -100,9 +100,10 @@ def verdict(seconds: dict[str, float], phase: str, experiment: Experiment) -> st
         return f"the bottleneck is beside training: {slowest} took longest; {advice}."
     share = seconds["waiting for input"] / training if training else 0.0
     if share >= WAITING:
-        return f"the bottleneck is the input: steps waited for it for {share:.0%} of the time; {faster_input(experiment)}."
+        waited = f"steps waited for it for {100 * share:.0f} % of the time"
+        return f"the bottleneck is the input: {waited}; {faster_input(experiment)}."
     return (
-        f"the bottleneck is the network: its steps waited for input for only {share:.0%} of the time;"
+        f"the bottleneck is the network: its steps waited for input for only {100 * share:.0f} % of the time;"
         f" {faster_steps(phase, experiment)}."
     )
 
@@ -129,4 +130,4 @@ def faster_steps(phase: str, experiment: Experiment) -> str:
         ideas.append(f"schedule.phases.{phase}.cache_views=2 spares passes through frozen layers")
     if experiment.precision == "float32":
         ideas.append("precision=mixed_bfloat16 computes faster on many processors")
-    return "; ".join([*ideas, "a smaller network or model.image_size takes shorter"])
+    return "; ".join([*ideas, "a smaller network or model.image_size takes less time"])
