@@ -18,7 +18,7 @@ from cnntrain.state_keeping import StateKeeper
 from tests.conftest import read_metrics
 
 TIMES = ("seconds", "per_second")  # how the names of such columns end
-DIGITS = ["data=digits", "batch_size=16", "limits.steps=6", "augmentation=crop_flip"]
+DIGITS = ["report=false", "data=digits", "batch_size=16", "limits.steps=6", "augmentation=crop_flip"]
 CONSTANT = [*DIGITS, "schedule=from_scratch", "schedule.phases.all.learning_rate_schedule=constant"]
 
 
@@ -36,7 +36,7 @@ def two_steps_a_call(monkeypatch):
 def settings(tmp_path_factory):
     """Two phases, with features of frozen layers, dropout and averaged weights."""
     backbone = tmp_path_factory.mktemp("backbone") / "run"
-    assert main(["experiment=smoke", "model.image_size=[12,12]", f"hydra.run.dir={backbone}"]) == 0
+    assert main(["experiment=smoke", "report=false", "model.image_size=[12,12]", f"hydra.run.dir={backbone}"]) == 0
     return [
         *DIGITS, "model=transfer", f"model.weights={backbone}", "model.dropout=0.3", "optimizer=adamw",
         "optimizer.ema_momentum=0.9", "optimizer.learning_rate=0.003", "schedule=freeze_unfreeze",

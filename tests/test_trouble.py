@@ -22,7 +22,7 @@ from tests.conftest import full_disk, read_metrics, write_photos
 EXPERIMENT = Experiment(
     model=LeNet5(), data=Digits(), optimizer=Adam(), schedule=Schedule(phases={"all": Phase()})
 )
-QUICK = ["data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001"]
+QUICK = ["report=false", "data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001"]
 
 
 def assert_finite(run):

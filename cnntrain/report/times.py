@@ -66,7 +66,7 @@ def phase_time(run: SavedRun, name: str, rows: Sequence[dict[str, Any]]) -> Phas
             for part, took in seconds.items()
             if took > 0
         ],
-        verdict=verdict(judged, name, run.experiment) if "steps" in judged else "",
+        verdict=verdict(judged, name, run.experiment) if "steps" in seconds else "",
     )
 
 
