@@ -54,7 +54,7 @@ def test_the_history_of_an_older_version_tells_training_only():
     [
         ({}, FILES, ["the input", "40 %", "data.cache_decoded=true", "data.decoding=reduced", "cnntrain bench"]),
         ({}, ["data=digits", "parallel_calls=1"], ["the input", "a larger parallel_calls"]),
-        ({"input_seconds": 1.0}, [], ["the network", "only 10 %", "precision=mixed_bfloat16"]),
+        ({"input_seconds": 1.0}, [], ["the network", "10 %", "precision=mixed_bfloat16"]),
         ({"validation_seconds": 11.0}, [], ["beside training", "validation", "data.validation"]),
         ({"features_seconds": 11.0}, [], ["frozen layers", "feature_cache.where=disk"]),
         ({"saving_seconds": 11.0}, [], ["saving", "checkpoint.every_minutes"]),

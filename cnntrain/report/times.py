@@ -103,7 +103,7 @@ def verdict(seconds: dict[str, float], phase: str, experiment: Experiment) -> st
         waited = f"steps waited for it for {100 * share:.0f} % of the time"
         return f"the bottleneck is the input: {waited}; {faster_input(experiment)}."
     return (
-        f"the bottleneck is the network: its steps waited for input for only {100 * share:.0f} % of the time;"
+        f"the bottleneck is the network: its steps waited for input for {100 * share:.0f} % of the time;"
         f" {faster_steps(phase, experiment)}."
     )
 
