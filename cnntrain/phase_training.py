@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 import numpy as np
 
-from cnntrain.checkpoint import State
 from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
 from cnntrain.freezing import depth_factors, freeze
 from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
 from cnntrain.optimizers import Optimizer
 from cnntrain.phases import Phase, learning_rate_curve
-from cnntrain.state_keeping import arrays_of
 from cnntrain.terminal import duration
 
 if TYPE_CHECKING:
@@ -131,10 +129,14 @@ class PhaseTraining:
                 row["validation_seconds"] = round(time.perf_counter() - start, 3)
                 best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
                 if best:
-                    job.keeper.save_best()
-            row |= self.seconds_beside()
+                    job.keeper.remember_best()
+            self.account(row)
             job.run_dir.write_history(progress.history)
-            job.keeper.save(progress, self.loop)
+            last = progress.at_end_of(self.phase, self.epochs)
+            job.keeper.save_after_epoch(progress, self.loop, last=last)
+            self.account(row)
+            if last:  # else the next epoch writes it
+                job.run_dir.write_history(progress.history)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
             patience = self.phase.early_stopping_patience
@@ -156,7 +158,7 @@ class PhaseTraining:
                 rate = min(done * job.experiment.batch_size, images) / progress.seconds
                 bar.update(done, loop.sums.measures(), images_per_second=rate)
                 job.requests.raise_if_asked()
-                job.keeper.save_if_due(progress, loop)
+                job.keeper.save_within_epoch(progress, loop)
                 start, waited = time.perf_counter(), loop.pace.waited
         measures = loop.sums.measures()
         return {
@@ -170,13 +172,14 @@ class PhaseTraining:
             "input_seconds": round(progress.input_seconds, 3),
         }
 
-    def seconds_beside(self) -> dict[str, float]:
-        """What an epoch took beside training and validation: to run frozen layers once and for all, and to save."""
+    def account(self, row: dict[str, Any]) -> None:
+        """Adds to an epoch's row what took time beside training and validation: to run frozen layers once and for
+        all, and to save."""
         features = self.kept.seconds if self.kept else 0.0
         totals = {"features_seconds": features, "saving_seconds": self.job.keeper.seconds}
-        found = {name: round(total - self.accounted.get(name, 0.0), 3) for name, total in totals.items()}
+        for name, total in totals.items():
+            row[name] = round(row.get(name, 0.0) + total - self.accounted.get(name, 0.0), 3)
         self.accounted = totals
-        return found
 
     def diverged(self, what: str, epoch: int, step: int) -> str:
         """What to say and advise when a number is none."""
@@ -192,8 +195,9 @@ class PhaseTraining:
         """Loss, accuracy and the like on the validation images, if there are any; raises NotFinite for weights that
         are no numbers."""
         job, epoch = self.job, len(self.job.progress.history) + 1
-        if name := State(arrays_of("model", job.model.variables), {}).not_finite():
-            raise NotFinite(self.diverged(f"{name} holds NaN or infinity", epoch, job.progress.steps))
+        for variable in job.model.variables:
+            if not np.isfinite(variable.numpy()).all():
+                raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, job.progress.steps))
         steps = job.steps(job.labelled.validation)
         if not steps:
             return {}

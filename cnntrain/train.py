@@ -117,7 +117,9 @@ class Job:
         self.requests = requests
         self.progress = Progress()
         self.box_head = box_head(experiment)
-        self.keeper = StateKeeper(model, run_dir, experiment.checkpoint)
+        self.keeper = StateKeeper(
+            model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
+        )
         self.course = Course(self)
         batches = functools.partial(
             Batches,

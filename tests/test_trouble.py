@@ -22,7 +22,10 @@ from tests.conftest import full_disk, read_metrics, write_photos
 EXPERIMENT = Experiment(
     model=LeNet5(), data=Digits(), optimizer=Adam(), schedule=Schedule(phases={"all": Phase()})
 )
-QUICK = ["report=false", "data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001"]
+QUICK = [
+    "report=false", "data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001",
+    "checkpoint.min_seconds=0",
+]  # fmt: skip
 
 
 def assert_finite(run):
@@ -113,7 +116,7 @@ def test_weights_for_which_there_is_no_memory_are_answered_with_what_helps(cnntr
     code, said = cnntrain(*QUICK, "model.image_size=[12000,12000]", f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 4
     assert "no memory left for a tensor of shape[431424192,256]" in said
-    assert "lenet5 on batches of 16 images of 3000×3000 in float32" in said
+    assert "lenet5 on batches of 16 images of 12000×12000 in float32" in said
     assert "Lower batch_size (with optimizer.gradient_accumulation_steps" in said and "precision=mixed_bfloat16" in said
     assert not (tmp_path / "run").exists()
 
@@ -155,7 +158,8 @@ def test_a_file_that_vanishes_in_mid_run_is_named_and_the_run_can_go_on(cnntrain
         return whole(self)
 
     monkeypatch.setattr(validate, moving)
-    words = ["data=folder", f"data.path={photos}", "data.validation=0", "data.test=0", "batch_size=6"]
+    words = ["data=folder", f"data.path={photos}", "data.validation=0", "data.test=0", "batch_size=6",
+             "checkpoint.min_seconds=0"]  # fmt: skip
     code, said = cnntrain(*words, "schedule.phases.all.epochs=3", f"hydra.run.dir={run}")
     assert (code, "dark/3.png: the file is gone" in said) == (3, True)
     monkeypatch.setattr(validate, whole)

@@ -87,5 +87,6 @@ def rectangle_of(box: np.ndarray | None) -> Rectangle | None:
     """A box (4,), centre y and x, height and width in fractions, on its picture; None where there is none."""
     if box is None or not box[2]:
         return None
-    y, x, height, width = (100 * box).round(2).tolist()
-    return Rectangle(x - width / 2, y - height / 2, width, height)
+    y, x, height, width = box.tolist()
+    left, top = x - width / 2, y - height / 2
+    return Rectangle(*(round(100 * side, 2) for side in (left, top, width, height)))

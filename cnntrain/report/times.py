@@ -95,7 +95,7 @@ def verdict(seconds: dict[str, float], phase: str, experiment: Experiment) -> st
         advice = {
             "validation": "a smaller data.validation would shorten it",
             "frozen layers, once": "with feature_cache.where=disk the next run need not run them again",
-            "saving": "a larger checkpoint.every_minutes saves less often",
+            "saving": "larger checkpoint.every_minutes and checkpoint.min_seconds save less often",
         }[slowest]
         return f"the bottleneck is beside training: {slowest} took longest; {advice}."
     share = seconds["waiting for input"] / training if training else 0.0
