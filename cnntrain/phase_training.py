@@ -128,6 +128,7 @@ class PhaseTraining:
                 if best:
                     job.keeper.save_best()
             job.run_dir.write_history(progress.history)
+            job.followers.log(progress.history)
             job.keeper.save(progress, self.loop)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
