@@ -87,11 +87,13 @@ class TensorBoardTracker:
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
         """The pictures, and how the run ended."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.hparams import api_pb2
         from tensorboard.plugins.hparams.summary import session_end_pb
 
         outcome = api_pb2.STATUS_SUCCESS if status == "finished" else api_pb2.STATUS_FAILURE
-        summaries = [*map(picture_summary, pictures), session_end_pb(outcome)]
+        ending = Summary.FromString(session_end_pb(outcome).SerializeToString())  # it is TensorFlow's own class
+        summaries = [*map(picture_summary, pictures), ending]
         self.append([event(summary, epoch, time.time()) for summary in summaries])
 
     def append(self, events: Sequence[Any]) -> None:
