@@ -75,6 +75,6 @@ def check_packages(name: str, packages: Sequence[str]) -> None:
     missing = [package for package, spec in specs.items() if spec is None or spec.origin is None]
     if missing:
         raise ConfigError(
-            f"tracker.{name}: needs {' and '.join(missing)}; pip install 'cnntrain[{name}]' brings"
+            f"tracker.{name}: needs {', '.join(missing)}; pip install 'cnntrain[{name}]' brings"
             f" {'them' if len(missing) > 1 else 'it'}, and tracker.{name}=null goes without"
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cnntrain.trackers.base import Row, Status, TrackedRun, numbers
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
+    pass
 
 SQLITE = "sqlite:///"
 STATUSES: Mapping[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
