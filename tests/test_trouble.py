@@ -113,7 +113,7 @@ def test_weights_for_which_there_is_no_memory_are_answered_with_what_helps(cnntr
     code, said = cnntrain(*QUICK, "model.image_size=[12000,12000]", f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 4
     assert "no memory left for a tensor of shape[431424192,256]" in said
-    assert "lenet5 on batches of 16 images of 3000×3000 in float32" in said
+    assert "lenet5 on batches of 16 images of 12000×12000 in float32" in said
     assert "Lower batch_size (with optimizer.gradient_accumulation_steps" in said and "precision=mixed_bfloat16" in said
     assert not (tmp_path / "run").exists()
 
