@@ -70,7 +70,7 @@ def run(
                     job.report()
             took, saving = duration(time.perf_counter() - started), duration(job.keeper.seconds)
             job.terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
-            job.terminal.next_commands(run_dir.path, experiment.tracker.commands(run_dir.path))
+            job.terminal.next_commands(run_dir.path, job.followers.next_commands())
     return job.progress.best[0] if job.progress.best else float("nan")
 
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from cnntrain import resuming
 from cnntrain.cli import main
 from cnntrain.errors import Stopped, TrainingError
 from cnntrain.run_dir import RunDir
 from cnntrain.trackers import Tracking, base
-from cnntrain.trackers.following import Followers, undisturbed
+from cnntrain.trackers.following import Followers, known_ids, tracked_run, undisturbed
 from cnntrain.trackers.mlflow import MLflow, MLflowTracker
 from cnntrain.trackers.tensorboard import TensorBoard
 from tests.conftest import read_metrics
@@ -254,6 +255,26 @@ def followers_of(folder: Path, tracker, said: list[str], monkeypatch: pytest.Mon
     return Followers(Tracking(tensorboard=TensorBoard()), run_dir, said.append)
 
 
+def test_a_job_of_a_multirun_is_named_by_two_folders(tmp_path, monkeypatch):
+    run_dir = followers_of(tmp_path / "12-30-00" / "0", Failing("never"), [], monkeypatch).run_dir
+    assert tracked_run(run_dir).name == "0"
+    run_dir.write_json(run_dir.record, {**run_dir.read_record(), "job": 0})
+    assert tracked_run(run_dir).name == "12-30-00/0"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [('{"mlflow": "0a"}', {"mlflow": "0a"}), ('{"wandb": "../a", "mlflow": 1}', {}), ("[1", {}), ("[]", {})],
+)
+def test_ids_that_no_tracker_gave_are_left_aside(tmp_path, content, expected):
+    (tmp_path / "trackers.json").write_text(content)
+    assert known_ids(tmp_path / "trackers.json") == expected
+
+
+def test_trackers_change_no_result_so_that_resume_takes_others():
+    assert resuming.is_harmless("tracker.mlflow.experiment")
+
+
 @pytest.mark.parametrize(("error", "status"), [(TrainingError("diverged"), "failed"), (Stopped(2), "stopped")])
 def test_trackers_are_told_how_a_run_ends(tmp_path, monkeypatch, error, status):
     told = []
@@ -278,6 +299,7 @@ def test_a_store_that_cant_be_reached_is_reported(tmp_path, monkeypatch):
     followers = followers_of(tmp_path, MLflowTracker(MLflow(uri="sqlite:///file/mlflow.db")), said, monkeypatch)
     with followers.following([{"epoch": 1}]):
         pass
+    assert followers.next_commands() == []
     assert len(said) == 1
     assert "it: FileExistsError: [Errno 17] File exists" in said[0]
 
@@ -327,6 +349,15 @@ def test_mistakes_about_trackers_are_answered(cnntrain, words, expected):
     code, output = cnntrain(words)
     assert code == 2
     assert expected in output
+
+
+def test_a_mistyped_tracker_in_a_users_yaml_is_answered(cnntrain, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n  - override /tracker: [mlflow, wandbb]\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    code, output = cnntrain("--config-dir", tmp_path, "experiment=mine")
+    assert code == 2
+    assert "mine.yaml: defaults: tracker: no such option 'wandbb': did you mean wandb?" in output
 
 
 @pytest.mark.parametrize("words", ["tracker=mlflow,wandb", "tracker=[mlflow,wandb]", "tracker=[none,wandb,mlflow]"])

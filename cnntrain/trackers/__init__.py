@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 from cnntrain.trackers.base import TrackerSettings, check_packages
 from cnntrain.trackers.mlflow import MLflow
@@ -33,7 +32,3 @@ class Tracking:
     def wherever_started(self) -> "Tracking":
         """The settings with places that are the same from any folder."""
         return dataclasses.replace(self, mlflow=self.mlflow and self.mlflow.wherever_started())
-
-    def commands(self, folder: Path) -> list[tuple[str, str]]:
-        """What shows the trackers' runs of the run in a folder, and what each command does."""
-        return [settings.look(folder) for settings in self.chosen().values()]

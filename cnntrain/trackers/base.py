@@ -56,8 +56,8 @@ class TrackerSettings(Protocol):
     def build(self) -> Tracker:
         """A tracker for one run."""
 
-    def look(self, folder: Path) -> tuple[str, str]:
-        """The command that shows what was kept of the run in a folder, and what it does."""
+    def next_command(self, folder: Path) -> tuple[str, str] | None:
+        """What shows or sends what was kept of the run in a folder, and what it does; None where nothing is to do."""
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from cnntrain.run_dir import RunDir
 from cnntrain.settings import flat
 from cnntrain.trackers import Tracking
 from cnntrain.trackers.base import Row, Status, TrackedRun, Tracker, numbers
+
+LONGEST_REASON = 300  # characters
 
 
 class Followers:
@@ -70,6 +73,11 @@ class Followers:
         values = {"best_epoch": float(epoch)} | {f"test_{name}": value for name, value in numbers(measures).items()}
         self.each(lambda _, tracker: tracker.result(values, epoch=epoch))
 
+    def next_commands(self) -> list[tuple[str, str]]:
+        """What shows or sends what the trackers that held out kept, and what each command does."""
+        found = [self.settings[name].next_command(self.run_dir.path) for name in self.trackers]
+        return [command for command in found if command is not None]
+
     def each(self, tell: Callable[[str, Tracker], None]) -> None:
         """Tells every tracker something."""
         for name, tracker in list(self.trackers.items()):
@@ -116,9 +124,9 @@ def undisturbed() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The kind of an error, and the first line of its text."""
+    """The kind of an error, and the first line of its text, as far as anybody reads."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:LONGEST_REASON]}" if lines else type(error).__name__
 
 
 def known_ids(path: Path) -> dict[str, str]:
@@ -127,4 +135,5 @@ def known_ids(path: Path) -> dict[str, str]:
         found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, str) and re.fullmatch(r"\w+", value)}

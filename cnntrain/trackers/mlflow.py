@@ -42,7 +42,7 @@ class MLflow:
     packages: ClassVar[Sequence[str]] = ("mlflow", "sqlalchemy", "alembic")
 
     def __post_init__(self) -> None:
-        if "://" not in self.uri:
+        if "://" not in self.uri or self.uri.startswith("file:"):
             raise ValueError(
                 f"uri: expected sqlite:///FILE or the address of a server; received {self.uri!r}, and MLflow no"
                 " longer writes to folders"
@@ -63,8 +63,10 @@ class MLflow:
         """A tracker for one run."""
         return MLflowTracker(self)
 
-    def look(self, folder: Path) -> tuple[str, str]:
-        """The command that shows all runs of the store; a server shows them itself."""
+    def next_command(self, folder: Path) -> tuple[str, str] | None:
+        """What shows all runs of the store; a server does so itself."""
+        if self.database is None:
+            return None
         uri = self.wherever_started().uri
         return f"mlflow ui --backend-store-uri {shlex.quote(uri)}", "all tracked runs (pip install mlflow)"
 

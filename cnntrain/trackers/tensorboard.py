@@ -25,8 +25,8 @@ class TensorBoard:
         """A tracker for one run."""
         return TensorBoardTracker()
 
-    def look(self, folder: Path) -> tuple[str, str]:
-        """The command that shows the run."""
+    def next_command(self, folder: Path) -> tuple[str, str]:
+        """What shows the run."""
         return f"tensorboard --logdir {shlex.quote(str(folder / FOLDER))}", "curves and pictures in TensorBoard"
 
 

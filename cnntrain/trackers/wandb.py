@@ -39,8 +39,10 @@ class WeightsAndBiases:
         """A tracker for one run."""
         return WeightsAndBiasesTracker(self)
 
-    def look(self, folder: Path) -> tuple[str, str]:
-        """The command that sends what is kept."""
+    def next_command(self, folder: Path) -> tuple[str, str] | None:
+        """What sends the run, where that is not done."""
+        if self.mode == "online":
+            return None
         return f"wandb sync {shlex.quote(str(folder / 'wandb' / 'latest-run'))}", "send what W&B kept offline"
 
 
