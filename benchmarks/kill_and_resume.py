@@ -41,6 +41,7 @@ SETTINGS = [
     "optimizer.ema_momentum=0.95",
     "schedule=freeze_unfreeze", f"schedule.phases.head.epochs={EPOCHS}", "schedule.phases.head.cache_views=2",
     f"schedule.phases.all.epochs={EPOCHS}", "feature_cache.where=disk", "checkpoint.every_minutes=0.001",
+    "checkpoint.min_seconds=0",
 ]  # fmt: skip
 
 

@@ -50,11 +50,14 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """When the state that `cnntrain resume` goes on from is written, beside the end of each epoch.
+    """When the state that `cnntrain resume` goes on from is written, beside the end of each phase.
 
-    `every_minutes`: so often within an epoch; null: not at all. `keep`: the last so many stay.
+    `min_seconds`: at the end of each epoch, unless the last one is younger; a phase of short epochs is not held up
+    by writing then, and a killed run repeats no more than that. `every_minutes`: so often within an epoch; null: not
+    at all. `keep`: the last so many stay.
     """
 
+    min_seconds: NonNegative = 10.0
     every_minutes: Positive | None = 5.0
     keep: Count = 2
 

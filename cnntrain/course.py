@@ -47,8 +47,9 @@ class Course:
             raise
         finally:
             job.keeper.checkpoints.close()
-            if job.progress.history:
-                with contextlib.suppress(OSError):  # a full disk has been said already
+            with contextlib.suppress(OSError):  # a full disk has been said already
+                job.keeper.write_best()
+                if job.progress.history:
                     plots.draw_curves(job.progress.history, job.run_dir.curves)
 
     def train(self) -> None:

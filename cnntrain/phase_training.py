@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 import numpy as np
 
-from cnntrain.checkpoint import State
 from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
 from cnntrain.freezing import depth_factors, freeze
 from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
 from cnntrain.optimizers import Optimizer
 from cnntrain.phases import Phase, learning_rate_curve
-from cnntrain.state_keeping import arrays_of
 from cnntrain.terminal import duration
 
 if TYPE_CHECKING:
@@ -126,10 +124,10 @@ class PhaseTraining:
                 row |= self.validate()
                 best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
                 if best:
-                    job.keeper.save_best()
+                    job.keeper.remember_best()
             job.run_dir.write_history(progress.history)
             job.followers.log(progress.history)
-            job.keeper.save(progress, self.loop)
+            job.keeper.save_after_epoch(progress, self.loop, last=progress.at_end_of(self.phase, self.epochs))
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
             patience = self.phase.early_stopping_patience
@@ -149,7 +147,7 @@ class PhaseTraining:
                 rate = min(done * job.experiment.batch_size, images) / progress.seconds
                 bar.update(done, loop.sums.measures(), images_per_second=rate)
                 job.requests.raise_if_asked()
-                job.keeper.save_if_due(progress, loop)
+                job.keeper.save_within_epoch(progress, loop)
         measures = loop.sums.measures()
         return {
             "phase": self.name,
@@ -175,8 +173,9 @@ class PhaseTraining:
         """Loss, accuracy and the like on the validation images, if there are any; raises NotFinite for weights that
         are no numbers."""
         job, epoch = self.job, len(self.job.progress.history) + 1
-        if name := State(arrays_of("model", job.model.variables), {}).not_finite():
-            raise NotFinite(self.diverged(f"{name} holds NaN or infinity", epoch, job.progress.steps))
+        for variable in job.model.variables:
+            if not np.isfinite(variable.numpy()).all():
+                raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, job.progress.steps))
         steps = job.steps(job.labelled.validation)
         if not steps:
             return {}

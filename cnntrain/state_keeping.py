@@ -25,20 +25,24 @@ class StateKeeper:
     """Saves the state of one run, and puts it back: the model's variables, the optimizer's, sums and progress.
 
     The model's are all of them: beside weights also the moving averages of BatchNormalization, and where the
-    random numbers of dropout go on.
+    random numbers of dropout go on. The best network so far waits in memory for the next time that the state is
+    written, so that both are always of one moment. `each_epoch`: whatever settings.min_seconds says.
     """
 
-    def __init__(self, model: "keras.Model", run_dir: RunDir, settings: Checkpoint):
+    def __init__(self, model: "keras.Model", run_dir: RunDir, settings: Checkpoint, *, each_epoch: bool = False):
         self.model = model
         self.run_dir = run_dir
+        self.min_seconds = 0.0 if each_epoch else settings.min_seconds
         self.every_seconds = settings.every_minutes and settings.every_minutes * 60
         self.checkpoints = Checkpoints(run_dir.checkpoints, keep=settings.keep)
         self.seconds = 0.0  # for which training waited
         self._saved_at = time.monotonic()
+        self._best: dict[str, np.ndarray] | None = None  # what model.keras does not hold yet
         self._for_phase: Found | None = None
 
     def save(self, progress: Progress, loop: "TrainingLoop | None") -> None:
         """Begins to write where the run stands; raises what went wrong with the checkpoint before."""
+        self.write_best()
         with self.counted():
             arrays = arrays_of("model", self.model.variables)
             if loop is not None:
@@ -48,10 +52,23 @@ class StateKeeper:
             self.checkpoints.save(state, epoch=epoch, step=step, best_model=self.run_dir.model)
             self._saved_at = time.monotonic()
 
-    def save_best(self) -> None:
-        """Writes the network as it is now to model.keras."""
-        with self.counted(), whole_file(self.run_dir.model) as temporary:
-            self.model.save(temporary)
+    def remember_best(self) -> None:
+        """Holds the network as it is now: the best so far."""
+        self._best = arrays_of("model", self.model.variables)
+
+    def write_best(self) -> None:
+        """Writes the best network to model.keras, if it is not there."""
+        if self._best is None:
+            return
+        with self.counted():
+            now = arrays_of("model", self.model.variables)
+            give(self.model.variables, self._best)
+            try:
+                with whole_file(self.run_dir.model) as temporary:
+                    self.model.save(temporary)
+            finally:
+                give(self.model.variables, now)
+            self._best = None
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
@@ -62,15 +79,21 @@ class StateKeeper:
         finally:
             self.seconds += time.perf_counter() - start
 
-    def save_if_due(self, progress: Progress, loop: "TrainingLoop") -> None:
+    def save_within_epoch(self, progress: Progress, loop: "TrainingLoop") -> None:
         """Saves every so many minutes; raises what went wrong with the checkpoint before."""
         self.checkpoints.raise_failure()
         if self.every_seconds and time.monotonic() - self._saved_at >= self.every_seconds:
             self.save(progress, loop)
 
+    def save_after_epoch(self, progress: Progress, loop: "TrainingLoop", *, last: bool) -> None:
+        """Saves after the last epoch of a phase, and after others unless that has just been done."""
+        if last or time.monotonic() - self._saved_at >= self.min_seconds:
+            self.save(progress, loop)
+
     def put_back(self, found: Found) -> Progress:
         """Gives the model the variables of a checkpoint, and the run its best network of then."""
         assign(self.model.variables, "model", found)
+        self._best = None
         if found.best_model is not None:
             replace_by_link(self.run_dir.model, found.best_model)
         self._for_phase = found
@@ -129,5 +152,10 @@ def assign(variables: "Sequence[keras.Variable]", kind: str, found: Found) -> No
     if expected != saved:
         strange = sorted(expected.items() ^ saved.items())[0][0]
         raise DataError(f"{found.path}: is of another network or optimizer: {strange} is in one of them only")
-    for name, variable in zip(names, variables, strict=True):
-        variable.assign(arrays[name])
+    give(variables, {name: arrays[name] for name in names})
+
+
+def give(variables: "Sequence[keras.Variable]", arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns arrays in the order of the variables."""
+    for variable, array in zip(variables, arrays.values(), strict=True):
+        variable.assign(array)

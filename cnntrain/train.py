@@ -108,7 +108,9 @@ class Job:
         self.requests = requests
         self.progress = Progress()
         self.box_head = box_head(experiment)
-        self.keeper = StateKeeper(model, run_dir, experiment.checkpoint)
+        self.keeper = StateKeeper(
+            model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
+        )
         self.followers = Followers(experiment.tracker, run_dir, self.terminal.warning)
         self.course = Course(self)
         self.training_batches, self.validation_batches = self.batches()

@@ -39,6 +39,7 @@ CONFIGURATION = [
     ("augmentation=crop", 2, "augmentation=crop: no such option"),
     ("augmentation.rotate_degrees=lots", 2, "augmentation.rotate_degrees: expected a number"),
     ("checkpoint.keep=0", 2, "checkpoint.keep: expected a whole number at least 1; received 0"),
+    ("checkpoint.min_seconds=-1", 2, "checkpoint.min_seconds: expected a number at least 0; received -1"),
     ("checkpoint.every_minutes=0", 2, "checkpoint.every_minutes: expected a number greater than 0 or null"),
     ("on_nan=ignore", 2, "on_nan: expected stop or rollback; received 'ignore'"),
     ("rollback.learning_rate_factor=2", 2, "rollback.learning_rate_factor: expected a number"),

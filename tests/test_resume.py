@@ -41,6 +41,7 @@ def settings(tmp_path_factory):
         *DIGITS, "model=transfer", f"model.weights={backbone}", "model.dropout=0.3", "optimizer=adamw",
         "optimizer.ema_momentum=0.9", "optimizer.learning_rate=0.003", "schedule=freeze_unfreeze",
         "schedule.phases.head.epochs=2", "schedule.phases.all.epochs=3", "checkpoint.every_minutes=1e-9",
+        "checkpoint.min_seconds=0",
     ]  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def assert_equal(run, expected):
     assert all((first == second).all() for first, second in zip(one, other, strict=True))
 
 
-def at_call(monkeypatch, number, action, *, of=StateKeeper, name="save_if_due"):
+def at_call(monkeypatch, number, action, *, of=StateKeeper, name="save_within_epoch"):
     """Does something before the call of that number of a method; returns a function that mends it."""
     whole = getattr(of, name)
     calls = []

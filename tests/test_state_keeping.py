@@ -72,6 +72,29 @@ def test_what_is_put_back_goes_on_to_the_bit_with_the_scale_of_the_loss(tmp_path
     assert loop.sums.totals.tolist() == other.sums.totals.tolist()
 
 
+def test_the_best_network_is_written_with_the_next_checkpoint_and_training_goes_on_with_its_own_weights(tmp_path):
+    loop, _ = loop_of(OPTIMIZERS[0])
+    run_dir = RunDir.create(tmp_path / "run", exact=True)
+    keeper = StateKeeper(loop.model, run_dir, Checkpoint(min_seconds=1e6))
+    best = [array + 1 for array in loop.model.get_weights()]
+    loop.model.set_weights(best)
+    keeper.remember_best()
+    now = [array + 1 for array in best]
+    loop.model.set_weights(now)
+    keeper.save_after_epoch(Progress(phase="all", epochs=1), loop, last=False)
+    assert not run_dir.model.exists() and newest(run_dir.checkpoints)[0] is None
+    keeper.save_after_epoch(Progress(phase="all", epochs=2), loop, last=True)
+    keeper.checkpoints.close()
+    assert all(map(np.array_equal, keras.models.load_model(run_dir.model).get_weights(), best))
+    assert all(map(np.array_equal, loop.model.get_weights(), now))
+    found = newest(run_dir.checkpoints)[0]
+    assert found.best_model.read_bytes() == run_dir.model.read_bytes()
+    keeper.remember_best()
+    keeper.put_back(found)
+    keeper.write_best()  # there is none: that of the checkpoint is in place
+    assert found.best_model.read_bytes() == run_dir.model.read_bytes()
+
+
 def test_a_checkpoint_of_another_network_is_refused_before_anything_is_changed(tmp_path):
     loop, _ = loop_of(OPTIMIZERS[0])
     run_dir = RunDir.create(tmp_path / "run", exact=True)

@@ -23,7 +23,7 @@ from tests.conftest import read_metrics
 
 WORDS = [
     "limits.steps=2", "report=false", "schedule=from_scratch", "schedule.phases.all.epochs=2",
-    "schedule.phases.all.learning_rate_schedule=constant",
+    "schedule.phases.all.learning_rate_schedule=constant", "checkpoint.min_seconds=0",
 ]  # fmt: skip
 
 

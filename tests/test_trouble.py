@@ -22,7 +22,9 @@ from tests.conftest import full_disk, read_metrics, write_photos
 EXPERIMENT = Experiment(
     model=LeNet5(), data=Digits(), optimizer=Adam(), schedule=Schedule(phases={"all": Phase()})
 )
-QUICK = ["data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001"]
+QUICK = [
+    "data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001", "checkpoint.min_seconds=0",
+]  # fmt: skip
 
 
 def assert_finite(run):
@@ -155,7 +157,8 @@ def test_a_file_that_vanishes_in_mid_run_is_named_and_the_run_can_go_on(cnntrain
         return whole(self)
 
     monkeypatch.setattr(validate, moving)
-    words = ["data=folder", f"data.path={photos}", "data.validation=0", "data.test=0", "batch_size=6"]
+    words = ["data=folder", f"data.path={photos}", "data.validation=0", "data.test=0", "batch_size=6",
+             "checkpoint.min_seconds=0"]  # fmt: skip
     code, said = cnntrain(*words, "schedule.phases.all.epochs=3", f"hydra.run.dir={run}")
     assert (code, "dark/3.png: the file is gone" in said) == (3, True)
     monkeypatch.setattr(validate, whole)
