@@ -130,11 +130,9 @@ class Terminal:
             (f"cnntrain evaluate {folder} --split validation", "measure another split"),
             (f"cnntrain compare {folder} RUN", "is another run better?"),
         ]
-        table = Table.grid(padding=(0, 2))
-        for command, meaning in [*commands, *more]:
-            table.add_row(f"  {escape(command)}", f"[dim]{escape(meaning)}[/dim]")
         self.console.print("next:")
-        self.console.print(table)
+        for command, meaning in [*commands, *more]:  # no table: it would cut what is to be copied
+            self.console.print(f"  {escape(command)}  [dim]# {escape(meaning)}[/dim]", soft_wrap=True)
 
     def _log(self, text: str) -> None:
         if self.log is not None:
