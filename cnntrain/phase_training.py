@@ -126,6 +126,7 @@ class PhaseTraining:
                 if best:
                     job.keeper.remember_best()
             job.run_dir.write_history(progress.history)
+            job.followers.log(progress.history)
             job.keeper.save_after_epoch(progress, self.loop, last=progress.at_end_of(self.phase, self.epochs))
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
