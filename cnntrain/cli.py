@@ -79,6 +79,8 @@ def train(words: list[str]) -> int:
     from cnntrain.config import parse
 
     request, overrides, experiments = checked(words)
+    for experiment in experiments:
+        experiment.tracker.check()
     command = shlex.join(["cnntrain", "train", *words])
     known = [] if composition.has_sweeper(overrides) else experiments
     exit_codes = [0]

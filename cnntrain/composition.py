@@ -166,8 +166,9 @@ def wrong_defaults(request: Request) -> list[str]:
             for key, option in item.items() if isinstance(item, dict) else ():
                 group = re.sub(r"^(override |optional )*/?", "", str(key)).partition("@")[0]
                 names = options(request.folders, group)
-                if isinstance(option, str) and "$" not in option and names and option not in names:
-                    problems.append(unknown(f"{path}: defaults: {group}: no such option {option!r}", option, names))
+                for name in option if isinstance(option, list) else [option]:
+                    if isinstance(name, str) and "$" not in name and names and name not in names:
+                        problems.append(unknown(f"{path}: defaults: {group}: no such option {name!r}", name, names))
     return problems
 
 

@@ -24,6 +24,7 @@ from cnntrain.settings import (
     read,
     unknown,
 )
+from cnntrain.trackers import Tracking
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 BoxLoss = Literal["mse", "huber", "iou", "giou", "ciou"]
@@ -84,6 +85,7 @@ class Experiment:
     `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
     `report`: whether the run ends by writing its page, report.html.
+    `tracker`: other programs that keep what the run gives.
     `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
     """
 
@@ -101,6 +103,7 @@ class Experiment:
     box_loss: BoxLoss = "mse"
     parallel_calls: Count | None = None
     report: bool = True
+    tracker: Tracking = field(default_factory=Tracking)
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)

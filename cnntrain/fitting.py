@@ -57,7 +57,7 @@ def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Exper
 def wherever_started(experiment: Experiment) -> Experiment:
     """The experiment with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
     model, data = with_absolute_paths(experiment.model), with_absolute_paths(experiment.data)
-    return dataclasses.replace(experiment, model=model, data=data)
+    return dataclasses.replace(experiment, model=model, data=data, tracker=experiment.tracker.wherever_started())
 
 
 def with_absolute_paths(settings: Group) -> Group:

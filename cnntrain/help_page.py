@@ -13,6 +13,7 @@ EXAMPLES = (
     ("cnntrain -m model=lenet5 seed=1,2,3", "one run for each combination"),
     ("cnntrain -m data.folds=5 data.fold=0,1,2,3,4", "cross-validation"),
     ("cnntrain experiment=digits_on_canvas", "what a digit is, and where: classes and boxes"),
+    ("cnntrain tracker=mlflow,tensorboard", "other programs keep the run's numbers and pictures too"),
     ("cnntrain experiment=smoke", "two steps of everything, to see that it works"),
     ("cnntrain … --cfg job", "show the configuration, don't train"),
     ("cnntrain resume RUN", "go on with a run that was stopped"),
@@ -80,12 +81,13 @@ def keys_page() -> str:
     """Every key with its default and what it takes, by group."""
     from cnntrain.config import CHOICES, Experiment
     from cnntrain.phases import Phase
-    from cnntrain.settings import fields_of
+    from cnntrain.settings import fields_of, optional_settings
 
     lines = ["usage: cnntrain [train] GROUP=OPTION… KEY=VALUE…", "", "top level:"]
     annotations = {name: kind for name, kind in fields_of(Experiment).items() if name not in (*CHOICES, "schedule")}
     nested: dict[str, Any] = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
     lines += key_lines(Experiment, "", [name for name in annotations if name not in nested])
+    nested |= {f"tracker.{name}": optional_settings(kind) for name, kind in fields_of(nested.pop("tracker")).items()}
     nested["schedule.phases.NAME"] = Phase
     for prefix, settings in nested.items():
         lines += ["", f"{prefix}:", *key_lines(settings, f"{prefix}.", list(fields_of(settings)))]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnntrain.fused_normalization import fused_batch_normalization
 from cnntrain.localization import BoxHead, intersection_over_union
 from cnntrain.measures import GOOD_IOUS
 from cnntrain.optimizers import UNDECAYED
@@ -192,7 +193,8 @@ class TrainingLoop:
             images = self.frozen(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
-            outputs = named(self.model(images, training=True))
+            with fused_batch_normalization():
+                outputs = named(self.model(images, training=True))
             loss = self.objective(self.model, outputs, targets, weights)
             scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
         self.optimizer.apply(tape.gradient(scaled, self.variables), self.variables)

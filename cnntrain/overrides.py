@@ -11,6 +11,7 @@ from cnntrain.errors import ConfigError
 from cnntrain.settings import unknown
 
 PRIMARY = "train"
+TOGETHER = ("tracker",)  # groups of whose options several are chosen at once
 # Hydra's options that take a value of their own, as separate words
 VALUED = {
     "--config-dir": "config_dir",
@@ -100,7 +101,7 @@ def prepare(request: Request) -> tuple[list[str], list[str]]:
     """The overrides as Hydra is to see them, and the problems with group options among them.
 
     Values are set whether or not the key stands in a YAML file, since parsing checks keys better than Hydra;
-    values that its grammar refuses are quoted.
+    values that its grammar refuses are quoted. Several options at once, A,B or [A,B], become a list.
     """
     groups = {group: options(request.folders, group) for group in group_names(request.folders)}
     prepared, problems = [], []
@@ -111,8 +112,12 @@ def prepare(request: Request) -> tuple[list[str], list[str]]:
         key, value = match["key"].strip(), match["value"]
         group = key.partition("@")[0]
         if group in groups:
-            wrong = [name for name in option_names(value, request.multirun) if name not in groups[group]]
-            hint = " (several options need -m)" if not request.multirun and "," in (value or "") else ""
+            several = request.multirun or group in TOGETHER
+            names = option_names(value.strip("[]") if value and group in TOGETHER else value, several)
+            if group in TOGETHER and len(names) > 1:
+                text = f"{key}=[{','.join(names)}]"
+            wrong = [name for name in names if name not in groups[group]]
+            hint = " (several options need -m)" if not several and "," in (value or "") else ""
             problems += [unknown(f"{group}={name}: no such option{hint}", name, groups[group]) for name in wrong]
             if not wrong:
                 prepared.append(text.lstrip("+"))
@@ -131,11 +136,11 @@ def key_of(text: str) -> str:
     return match["key"].strip().partition("@")[0] if match else text
 
 
-def option_names(value: str | None, multirun: bool) -> list[str]:
+def option_names(value: str | None, several: bool) -> list[str]:
     """The options that a group override chooses; none for null, lists and sweep functions."""
     if value is None or value in ("null", "") or value[0] in "[({" or "(" in value:
         return []
-    return [name.strip() for name in value.split(",")] if multirun else [value.strip()]
+    return [name.strip() for name in value.split(",")] if several else [value.strip()]
 
 
 def group_names(folders: list[Path]) -> list[str]:

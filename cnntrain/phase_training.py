@@ -132,6 +132,7 @@ class PhaseTraining:
                     job.keeper.remember_best()
             self.account(row)
             job.run_dir.write_history(progress.history)
+            job.followers.log(progress.history)
             last = progress.at_end_of(self.phase, self.epochs)
             job.keeper.save_after_epoch(progress, self.loop, last=last)
             self.account(row)

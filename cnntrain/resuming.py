@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from cnntrain.progress import Progress
 from cnntrain.provenance import decisive_differences, other_machine, provenance
 from cnntrain.resumption import FORCE, Resumed
 from cnntrain.run_dir import RunDir
-from cnntrain.settings import to_mapping
+from cnntrain.settings import flat, to_mapping
 from cnntrain.signals import StopRequests
 from cnntrain.state_keeping import progress_of
 
 # settings that change no result, or only where data are found: those are compared by themselves
-HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback")
+HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker")
 PLACES = ("data.path", "data.root", "data.memory_limit_mb")
 LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
 DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
@@ -36,10 +36,12 @@ class GoingOn:
     requests: StopRequests
 
     def changed(self, values: Mapping[str, Any]) -> Experiment:
-        """The experiment of plain values with the changes; raises ConfigError."""
+        """The experiment of plain values with the changes; raises ConfigError, also where its trackers can't work."""
         from cnntrain.composition import changed
 
-        return parse(changed(values, list(self.changes)) if self.changes else values)
+        experiment = parse(changed(values, list(self.changes)) if self.changes else values)
+        experiment.tracker.check()
+        return experiment
 
     def resume(self, path: Path) -> None:
         """Goes on with a run, or says that it is finished.
@@ -89,15 +91,6 @@ def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
     """How many batches the recorded training images make."""
     steps = math.ceil(sum(recorded["class_counts"]["train"]) / experiment.batch_size)
     return min(steps, experiment.limits.steps or steps)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The full keys and values of nested mappings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def changes(before: Experiment, now: Experiment) -> dict[str, str]:

@@ -35,6 +35,7 @@ class RunDir:
         self.report = path / "report.html"
         self.model = path / "model.keras"
         self.checkpoints = path / "checkpoints"
+        self.tracker_runs = path / "trackers.json"
         self.curves = path / "curves.png"
         self.confusion = path / "confusion.png"
         self.log = path / "log.txt"

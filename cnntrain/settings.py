@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -114,6 +114,8 @@ def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
     """The value as its annotation wants it, and the problems found on the way."""
     if dataclasses.is_dataclass(annotation):
         return read(typing.cast(type, annotation), value, key)
+    if settings := optional_settings(annotation):
+        return (None, []) if value is None else read(settings, value, key)
     if typing.get_origin(annotation) is Mapping:
         return convert_mapping(annotation, value, key)
     try:
@@ -124,6 +126,13 @@ def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
         if isinstance(value, str) and "," in value:
             hint += "; several values need -m"
         return None, [f"{key}: expected {describe(annotation)}; received {value!r}{hint}"]
+
+
+def optional_settings(annotation: Any) -> type | None:
+    """The dataclass of an annotation that takes one or null."""
+    arguments = typing.get_args(annotation)
+    found = [argument for argument in arguments if dataclasses.is_dataclass(argument)]
+    return typing.cast(type, found[0]) if len(arguments) == 2 and type(None) in arguments and found else None
 
 
 def words_of(annotation: Any) -> list[str]:
@@ -249,6 +258,15 @@ def has_default(cls: type, name: str) -> bool:
 def join(key: str, name: object) -> str:
     """The full key of a name inside a group."""
     return f"{key}.{name}" if key else str(name)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The full keys and values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def to_mapping(settings: object) -> Any:

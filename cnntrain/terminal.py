@@ -1,6 +1,7 @@
 """What a person sees of a run: a header, a live bar, a line an epoch, and a closing table."""
 
 import datetime
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,13 +122,17 @@ class Terminal:
             text += f", of 0.75 {measures['accuracy_iou_75']:.4f}"
         self.line(f"{text}, loss {measures['loss']:.4f}, {measures['examples']:,} images", style="bold")
 
-    def next_commands(self, commands: Sequence[tuple[str, str]]) -> None:
-        """What can be typed next, with what it does."""
-        table = Table.grid(padding=(0, 2))
-        for command, meaning in commands:
-            table.add_row(f"  {escape(command)}", f"[dim]{escape(meaning)}[/dim]")
+    def next_commands(self, run: Path, more: Sequence[tuple[str, str]]) -> None:
+        """What can be typed next about a finished run, with what it does, and `more` of that."""
+        folder = shlex.quote(str(run))
+        commands = [
+            (f"cnntrain predict {folder} IMAGE…", "classify images"),
+            (f"cnntrain evaluate {folder} --split validation", "measure another split"),
+            (f"cnntrain compare {folder} RUN", "is another run better?"),
+        ]
         self.console.print("next:")
-        self.console.print(table)
+        for command, meaning in [*commands, *more]:  # no table: it would cut what is to be copied
+            self.console.print(f"  {escape(command)}  [dim]# {escape(meaning)}[/dim]", soft_wrap=True)
 
     def _log(self, text: str) -> None:
         if self.log is not None:

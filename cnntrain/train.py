@@ -25,11 +25,12 @@ from cnntrain.settings import to_mapping
 from cnntrain.signals import StopRequests
 from cnntrain.state_keeping import StateKeeper
 from cnntrain.terminal import Terminal, duration
+from cnntrain.trackers.following import Followers
 
 if TYPE_CHECKING:
     import keras
 
-    from cnntrain.data.pipeline import NetworkInput
+    from cnntrain.data.pipeline import Batches, NetworkInput
 
 MEASURED = ("validation", "test")
 
@@ -61,14 +62,15 @@ def run(
         job = Job(experiment, labelled, network_input, model, run_dir, requests)
         with trouble.named(experiment, going_on=job.resume_command, folder=run_dir.path):
             job.begin(command, resumed, job_number)
-            with job.stop_said(), unreadable_file_named(labelled.train.table):
-                job.course.run()
-                job.test()
-            if experiment.report:
-                job.report()
+            with job.followers.following(job.progress.history):
+                with job.stop_said(), unreadable_file_named(labelled.train.table):
+                    job.course.run()
+                    job.test()
+                if experiment.report:
+                    job.report()
             took, saving = duration(time.perf_counter() - started), duration(job.keeper.seconds)
             job.terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
-            job.terminal.next_commands(next_commands(run_dir))
+            job.terminal.next_commands(run_dir.path, job.followers.next_commands())
     return job.progress.best[0] if job.progress.best else float("nan")
 
 
@@ -83,16 +85,6 @@ def build_model(
     return model
 
 
-def next_commands(run_dir: RunDir) -> list[tuple[str, str]]:
-    """What can be done with a finished run, and what it does."""
-    folder = shlex.quote(str(run_dir))
-    return [
-        (f"cnntrain predict {folder} IMAGE…", "classify images"),
-        (f"cnntrain evaluate {folder} --split validation", "measure another split"),
-        (f"cnntrain compare {folder} RUN", "is another run better?"),
-    ]
-
-
 class Job:
     """One run under way."""
 
@@ -105,7 +97,6 @@ class Job:
         run_dir: RunDir,
         requests: StopRequests,
     ):
-        from cnntrain.data.pipeline import Batches
         from cnntrain.localization import box_head
 
         self.experiment = experiment
@@ -120,26 +111,34 @@ class Job:
         self.keeper = StateKeeper(
             model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
         )
+        self.followers = Followers(experiment.tracker, run_dir, self.terminal.warning)
         self.course = Course(self)
+        self.training_batches, self.validation_batches = self.batches()
+        self.steps_per_epoch = self.steps(labelled.train)
+        limit = experiment.limits.epochs_per_phase
+        self.epochs = experiment.schedule.lengths(self.steps_per_epoch, limit=limit)
+
+    def batches(self) -> "tuple[Batches, Batches]":
+        """The batches of training, shuffled and augmented, and of validation."""
+        from cnntrain.data.pipeline import Batches
+
+        experiment = self.experiment
         batches = functools.partial(
             Batches,
-            network_input=network_input,
+            network_input=self.network_input,
             batch_size=experiment.batch_size,
             parallel_calls=experiment.parallel_calls,
             localization=experiment.model.localization,
         )
-        self.training_batches = batches(
+        training = batches(
             self.training_examples(),
             seed=experiment.seed,
             shuffle=True,
             augmentation=experiment.augmentation,
-            class_weights=class_weights(experiment, labelled),
+            class_weights=class_weights(experiment, self.labelled),
             decoding=experiment.data.decoding,
         )
-        self.validation_batches = batches(labelled.validation)
-        self.steps_per_epoch = self.steps(labelled.train)
-        limit = experiment.limits.epochs_per_phase
-        self.epochs = experiment.schedule.lengths(self.steps_per_epoch, limit=limit)
+        return training, batches(self.labelled.validation)
 
     @property
     def resume_command(self) -> str:
@@ -237,6 +236,7 @@ class Job:
         results = answers["test"].measures()
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
         self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
+        self.followers.result(results, epoch=self.progress.best_epoch)
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
 
     def answer(self, split: str) -> SplitAnswers:

@@ -45,7 +45,13 @@ def test_leaves_import_nothing_of_the_package(leaf):
 
 
 def test_the_configuration_knows_nothing_of_what_runs():
-    assert imported_rooms(PACKAGE / "config.py") <= {"data", "models", "optimizers", "phases", "settings", "errors"}
+    assert imported_rooms(PACKAGE / "config.py") <= {
+        "data", "models", "optimizers", "phases", "trackers", "settings", "errors",
+    }  # fmt: skip
+
+
+def test_trackers_know_a_run_by_its_folder_only():
+    assert rooms_of("trackers") <= {"run_dir", "settings", "errors"}
 
 
 def test_only_the_command_line_and_composition_know_hydra():
