@@ -16,6 +16,7 @@ from cnntrain.optimizers import UNDECAYED
 
 SECONDS_PER_CALL = 1.0
 LARGEST_GROWTH = 8
+TotalsAndWait = tuple[tf.Tensor, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -174,9 +175,7 @@ class TrainingLoop:
         return run_paced(self.run_steps, batches, steps, self.sums, self.pace, done=done)
 
     @tf.function
-    def run_steps(
-        self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> TotalsAndWait:
         """So many training steps, in one call of the graph; the totals with theirs, and the seconds waited."""
         waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
@@ -216,7 +215,7 @@ def next_timed(iterator: tf.data.Iterator) -> tuple[tuple, tf.Tensor]:
 
 
 def run_paced(
-    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], TotalsAndWait],
     batches: tf.data.Dataset,
     steps: int,
     sums: Sums,
@@ -285,9 +284,7 @@ class EvaluationLoop:
         return self.sums.measures()
 
     @tf.function
-    def run_steps(
-        self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> TotalsAndWait:
         """So many batches, in one call of the graph; the totals with theirs, and the seconds waited."""
         waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):

@@ -132,12 +132,12 @@ class PhaseTraining:
                     job.keeper.remember_best()
             self.account(row)
             job.run_dir.write_history(progress.history)
-            job.followers.log(progress.history)
             last = progress.at_end_of(self.phase, self.epochs)
             job.keeper.save_after_epoch(progress, self.loop, last=last)
             self.account(row)
             if last:  # else the next epoch writes it
                 job.run_dir.write_history(progress.history)
+            job.followers.log(progress.history)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
             patience = self.phase.early_stopping_patience
