@@ -19,6 +19,7 @@ from cnntrain.drawing import PREDICTED, TRUE, PictureFolder, draw_boxes
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.keras_file import UNLOADABLE, load_network
 from cnntrain.measures import measure, measure_boxes
+from cnntrain.predictions import BoxAnswers
 from cnntrain.run_dir import RunDir
 from cnntrain.terminal import Terminal
 
@@ -88,11 +89,13 @@ def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf
 @dataclass(frozen=True)
 class SplitAnswers:
     """What a network answered on examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
-    fractions of what it saw. `ious` (n,) compare those with the true ones, where `has_box` (n,) says that there are."""
+    fractions of what it saw. `ious` (n,) compare those with the true ones (n, 4), where `has_box` (n,) says that
+    there are."""
 
     examples: Examples
     probabilities: np.ndarray
     boxes: np.ndarray | None = None
+    true_boxes: np.ndarray | None = None
     ious: np.ndarray | None = None
     has_box: np.ndarray | None = None
 
@@ -103,6 +106,17 @@ class SplitAnswers:
         if self.ious is None or self.has_box is None:
             return results
         return results | measure_boxes(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
+
+    def box_answers(self) -> BoxAnswers | None:
+        """The boxes as they are kept; None where they were not learned."""
+        if self.boxes is None or self.true_boxes is None or self.ious is None or self.has_box is None:
+            return None
+        there = self.has_box
+        return BoxAnswers(
+            true=np.where(there[:, np.newaxis], self.true_boxes, np.nan),
+            predicted=self.boxes,
+            ious=np.where(there, self.ious, np.nan),
+        )
 
 
 def answer_split(
@@ -131,6 +145,7 @@ def answer_split(
         examples,
         probabilities,
         boxes=np.concatenate([found["box"] for found, *_ in answers]),
+        true_boxes=np.concatenate([true["box"] for _, true, _ in answers]),
         ious=np.concatenate([intersection_over_union(found["box"], true["box"]) for found, true, _ in answers]),
         has_box=np.concatenate([weights["box"] for *_, weights in answers]) > 0,
     )
@@ -215,8 +230,6 @@ def draw_worst(answers: SplitAnswers, network_input: NetworkInput, pictures: Pic
         text = f"{answer} ({label}) {answers.ious[number]:.2f}"
         picture = draw_boxes(pixels, [(true, TRUE), (predicted, PREDICTED)], text)
         pictures.add(f"{place:03} {Path(table.names[row]).stem}.png", picture)
-
-
 
 
 def with_classes(table: Table, class_names: Sequence[str], *, title: str) -> Table:

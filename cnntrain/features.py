@@ -108,6 +108,7 @@ class FrozenLayers:
         self.between_batches = between_batches
         self.room_mib = float(settings.limit_mb)
         self.images_per_second: float | None = None
+        self.seconds = 0.0  # that keeping took
         self.features = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
 
     def reserve(self, what: str, images: int) -> bool:
@@ -127,6 +128,7 @@ class FrozenLayers:
 
     def keep(self, batches: Batches, *, epoch: int, steps: int, label: str) -> FeatureBatches:
         """The features of all examples as they are in an epoch, or of those of its first `steps` batches."""
+        start = time.perf_counter()
         if self.settings.where == "memory":
             arrays: dict[str, np.ndarray] = {}
 
@@ -136,6 +138,7 @@ class FrozenLayers:
             self._fill(allocate, batches, epoch, steps, label)
         else:
             arrays = self._on_disk(batches, epoch, steps, label)
+        self.seconds += time.perf_counter() - start
         return FeatureBatches(arrays, like=batches, dtype=self.network.output.dtype)
 
     def _fill(self, allocate: Allocate, batches: Batches, epoch: int, steps: int, label: str) -> None:

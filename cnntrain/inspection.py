@@ -145,24 +145,16 @@ def augmented_images(
     experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
 ) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
     """A few training images as they come in several epochs, before the network's own scaling, with their boxes."""
-    import dataclasses
-
-    from cnntrain.data.pipeline import Batches
+    from cnntrain.report.seen import seen_batches
 
     examples = labelled.train
     rows = examples.rows[np.linspace(0, len(examples) - 1, min(AUGMENTED_IMAGES, len(examples))).astype(int)]
     has_boxes = labelled.has_boxes and not experiment.augmentation.mixes
-    batches = Batches(
-        Examples(examples.table, rows),
-        dataclasses.replace(network_input, preprocess="unit"),
-        batch_size=len(rows),
-        seed=experiment.seed,
-        augmentation=experiment.augmentation,
-        localization=has_boxes,
-    )
+    some = Examples(examples.table, rows)
+    batches = seen_batches(experiment, some, network_input, shuffle=False, localization=has_boxes)
     drawn = [next(iter(batches.epoch(number))) for number in range(DRAWS)]
     places = [(draw, image) for image in range(len(rows)) for draw in range(DRAWS)]
-    images = [np.clip(drawn[draw][0][image], 0, 1) for draw, image in places]
+    images = [np.clip(drawn[draw][0][image] / 255, 0, 1) for draw, image in places]
     boxes = np.array([drawn[draw][1]["box"][image] for draw, image in places]) if has_boxes else None
     names = [labelled.class_names[label] for label in examples.table.labels[rows]]
     return images, [names[image] if draw == 0 else "" for draw, image in places], boxes

@@ -64,7 +64,7 @@ def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tenso
 
 
 class Pace:
-    """How many steps to run in a call, so that one takes about a second.
+    """How many steps to run in a call, so that one takes about a second, and how long calls waited for batches.
 
     Python hears signals, and the display moves, only between calls.
     """
@@ -72,6 +72,7 @@ class Pace:
     def __init__(self) -> None:
         self.steps = 1
         self.calls = 0
+        self.waited = 0.0  # seconds, of all calls
 
     def next(self, remaining: int) -> int:
         """The number of steps of the next call."""
@@ -173,11 +174,16 @@ class TrainingLoop:
         return run_paced(self.run_steps, batches, steps, self.sums, self.pace, done=done)
 
     @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
-        """So many training steps, in one call of the graph; the totals with theirs."""
+    def run_steps(
+        self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """So many training steps, in one call of the graph; the totals with theirs, and the seconds waited."""
+        waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
-            totals += self.step(*next(iterator))
-        return totals
+            batch, seconds = next_timed(iterator)
+            totals += self.step(*batch)
+            waited += seconds
+        return totals, waited
 
     def step(
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
@@ -199,8 +205,18 @@ class TrainingLoop:
         return float(self.optimizer.learning_rate)
 
 
+def next_timed(iterator: tf.data.Iterator) -> tuple[tuple, tf.Tensor]:
+    """The next batch, and the float64 seconds for which it was waited: inside a graph, whose loops go round once
+    a step is done. A GPU may still be busy with that step meanwhile."""
+    start = tf.timestamp()
+    with tf.control_dependencies([start]):
+        batch = next(iterator)
+    with tf.control_dependencies(tf.nest.flatten(batch)):
+        return batch, tf.timestamp() - start
+
+
 def run_paced(
-    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], tf.Tensor],
+    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
     batches: tf.data.Dataset,
     steps: int,
     sums: Sums,
@@ -209,11 +225,15 @@ def run_paced(
     done: int = 0,
 ) -> Iterator[int]:
     """Calls the graph until so many steps are done, about a second a time; gives the number done so far."""
+    start = time.perf_counter()
     iterator = iter(batches)
+    pace.waited += time.perf_counter() - start
     while done < steps:
         count = pace.next(steps - done)
         start = time.perf_counter()
-        sums.totals = run_steps(iterator, tf.constant(count), tf.constant(sums.totals)).numpy()
+        totals, waited = run_steps(iterator, tf.constant(count), tf.constant(sums.totals))
+        sums.totals = totals.numpy()
+        pace.waited += float(waited)
         pace.record(count, time.perf_counter() - start)
         done += count
         yield done
@@ -265,13 +285,17 @@ class EvaluationLoop:
         return self.sums.measures()
 
     @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
-        """So many batches, in one call of the graph; the totals with theirs."""
+    def run_steps(
+        self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """So many batches, in one call of the graph; the totals with theirs, and the seconds waited."""
+        waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
-            images, targets, weights = next(iterator)
+            (images, targets, weights), seconds = next_timed(iterator)
             if self.frozen is not None:
                 images = self.frozen(images, training=False)
             outputs = named(self.model(images, training=False))
             loss = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"])
             totals += self.sums.of_batch(loss, outputs, targets, weights)
-        return totals
+            waited += seconds
+        return totals, waited

@@ -39,6 +39,8 @@ class PhaseTraining:
         self.training: Batches | Views = job.training_batches
         self.validation: Batches | FeatureBatches = job.validation_batches
         self.frozen_in_training = self.frozen_in_validation = self.divided.frozen
+        self.kept: FrozenLayers | None = None
+        self.accounted = {"saving_seconds": job.keeper.seconds}
         if self.divided.frozen is not None:
             self.keep_features(self.divided.frozen)
         self.loop = self.training_loop()
@@ -66,6 +68,7 @@ class PhaseTraining:
         """Runs the frozen layers once on the validation images, and on views of the training images."""
         job, settings = self.job, self.job.experiment.feature_cache
         frozen = FrozenLayers(network, settings, job.terminal, between_batches=job.requests.raise_if_asked)
+        self.kept = frozen
         self.frozen_in_training = self.frozen_in_validation = frozen.network
         if settings.where == "off" or self.epochs == 1:
             return
@@ -120,14 +123,21 @@ class PhaseTraining:
         job, progress = self.job, self.job.progress
         while not progress.at_end_of(self.phase, self.epochs):
             row = self.train_epoch(len(progress.history))
+            start = time.perf_counter()
             with averaged_weights(self.loop.model, self.loop.optimizer):
                 row |= self.validate()
+                row["validation_seconds"] = round(time.perf_counter() - start, 3)
                 best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
                 if best:
                     job.keeper.remember_best()
+            self.account(row)
             job.run_dir.write_history(progress.history)
+            last = progress.at_end_of(self.phase, self.epochs)
+            job.keeper.save_after_epoch(progress, self.loop, last=last)
+            self.account(row)
+            if last:  # else the next epoch writes it
+                job.run_dir.write_history(progress.history)
             job.followers.log(progress.history)
-            job.keeper.save_after_epoch(progress, self.loop, last=progress.at_end_of(self.phase, self.epochs))
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
             patience = self.phase.early_stopping_patience
@@ -138,16 +148,19 @@ class PhaseTraining:
         job, loop, progress = self.job, self.loop, self.job.progress
         batches = self.training.epoch(number, first_batch=progress.steps)
         images = min(job.steps_per_epoch * job.experiment.batch_size, len(job.labelled.train))
-        start = time.perf_counter() - progress.seconds
+        start, waited = time.perf_counter(), loop.pace.waited
         with job.terminal.epoch_bar(f"{self.name} {number + 1}", job.steps_per_epoch) as bar:
             for done in loop.run_epoch(batches, job.steps_per_epoch, done=progress.steps):
                 if not np.isfinite(loop.sums.loss):
                     raise NotFinite(self.diverged(f"the loss is {loop.sums.loss}", number + 1, done))
-                progress.steps, progress.seconds = done, time.perf_counter() - start
+                progress.steps = done
+                progress.seconds += time.perf_counter() - start
+                progress.input_seconds += loop.pace.waited - waited
                 rate = min(done * job.experiment.batch_size, images) / progress.seconds
                 bar.update(done, loop.sums.measures(), images_per_second=rate)
                 job.requests.raise_if_asked()
                 job.keeper.save_within_epoch(progress, loop)
+                start, waited = time.perf_counter(), loop.pace.waited
         measures = loop.sums.measures()
         return {
             "phase": self.name,
@@ -157,7 +170,17 @@ class PhaseTraining:
             **{f"val_{name}": "" for name in measures},
             "seconds": round(progress.seconds, 3),
             "images_per_second": round(images / progress.seconds, 1),
+            "input_seconds": round(progress.input_seconds, 3),
         }
+
+    def account(self, row: dict[str, Any]) -> None:
+        """Adds to an epoch's row what took time beside training and validation: to run frozen layers once and for
+        all, and to save."""
+        features = self.kept.seconds if self.kept else 0.0
+        totals = {"features_seconds": features, "saving_seconds": self.job.keeper.seconds}
+        for name, total in totals.items():
+            row[name] = round(row.get(name, 0.0) + total - self.accounted.get(name, 0.0), 3)
+        self.accounted = totals
 
     def diverged(self, what: str, epoch: int, step: int) -> str:
         """What to say and advise when a number is none."""

@@ -16,7 +16,39 @@ if TYPE_CHECKING:
     from cnntrain.evaluation import SplitAnswers
 
 FIRST_COLUMNS = ("id", "name", "split", "true", "predicted")
+SIDES = ("y", "x", "height", "width")
+BOX_COLUMNS = ("iou", *(f"true {side}" for side in SIDES), *(f"predicted {side}" for side in SIDES))
 PROBABILITY = "probability: "
+
+
+@dataclass(frozen=True)
+class BoxAnswers:
+    """Boxes of n examples, float32 (n, 4): centre y, centre x, height and width in fractions of the image as the
+    network saw it. `ious` (n,) and `true` are NaN where an example has no box."""
+
+    true: np.ndarray
+    predicted: np.ndarray
+    ious: np.ndarray
+
+    @classmethod
+    def of_splits(cls, answers: "Mapping[str, SplitAnswers]") -> "BoxAnswers | None":
+        """Those on one split after another; None where boxes were not learned."""
+        parts = [found.box_answers() for found in answers.values()]
+        known = [part for part in parts if part is not None]
+        return cls.from_numbers(np.concatenate([part.numbers() for part in known])) if known else None
+
+    @classmethod
+    def from_numbers(cls, numbers: np.ndarray) -> "BoxAnswers":
+        """Those of the numbers (n, 9) under BOX_COLUMNS."""
+        return cls(true=numbers[:, 1:5], predicted=numbers[:, 5:], ious=numbers[:, 0])
+
+    def numbers(self) -> np.ndarray:
+        """What stands under BOX_COLUMNS: (n, 9)."""
+        return np.concatenate([self.ious[:, np.newaxis], self.true, self.predicted], axis=1)
+
+    def only(self, chosen: np.ndarray) -> "BoxAnswers":
+        """Some of them: places (m,), or truth values (n,)."""
+        return BoxAnswers.from_numbers(self.numbers()[chosen])
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,7 @@ class Predictions:
     """Answers for n examples, in the order of their splits.
 
     `ids` are int64 (n,), as in Table; `names` are paths, or numbers within the source; `labels` and `predicted` are
-    class numbers (n,); `probabilities` float32 (n, classes).
+    class numbers (n,); `probabilities` float32 (n, classes). `boxes` are there where a run learned them.
     """
 
     ids: np.ndarray
@@ -34,6 +66,7 @@ class Predictions:
     predicted: np.ndarray
     probabilities: np.ndarray
     class_names: tuple[str, ...]
+    boxes: BoxAnswers | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,6 +84,7 @@ class Predictions:
             predicted=probabilities.argmax(axis=1),
             probabilities=probabilities,
             class_names=parts[0][1].class_names,
+            boxes=BoxAnswers.of_splits(answers),
         )
 
     def split(self, name: str) -> "Predictions":
@@ -67,6 +101,7 @@ class Predictions:
             predicted=self.predicted[chosen],
             probabilities=self.probabilities[chosen],
             class_names=self.class_names,
+            boxes=self.boxes and self.boxes.only(chosen),
         )
 
     @property
@@ -80,11 +115,15 @@ class Predictions:
         return self.probabilities[np.arange(len(self)), self.predicted]
 
     def write(self, path: Path) -> None:
-        """Writes them; float32 numbers keep every digit, and names their bytes."""
+        """Writes them; float32 numbers keep every digit, and names their bytes. A box that is none is left empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*FIRST_COLUMNS, *(PROBABILITY + name for name in self.class_names)])
+        box_columns = BOX_COLUMNS if self.boxes else ()
+        writer.writerow([*FIRST_COLUMNS, *box_columns, *(PROBABILITY + name for name in self.class_names)])
         numbers = self.probabilities.astype(np.float32).astype(str)
+        if self.boxes:
+            of_boxes = self.boxes.numbers().astype(np.float32)
+            numbers = np.concatenate([np.where(np.isnan(of_boxes), "", of_boxes.astype(str)), numbers], axis=1)
         for place in range(len(self)):
             classes = (self.class_names[self.labels[place]], self.class_names[self.predicted[place]])
             writer.writerow([self.ids[place], self.names[place], self.splits[place], *classes, *numbers[place]])
@@ -92,13 +131,14 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Those of a file; raises DataError where it is not one that `write` wrote."""
+        """Those of a file; raises DataError where it is not one that `write` wrote, or a version without boxes."""
         try:
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 header, *rows = csv.reader(file)
             if tuple(header[:5]) != FIRST_COLUMNS:
                 raise ValueError(f"its first line is {','.join(header[:5])}")
-            names = tuple(column.removeprefix(PROBABILITY) for column in header[5:])
+            first = 5 + len(BOX_COLUMNS) if tuple(header[5:14]) == BOX_COLUMNS else 5
+            names = tuple(column.removeprefix(PROBABILITY) for column in header[first:])
             numbers = {name: number for number, name in enumerate(names)}
             ids, examples, splits, true, predicted, *_ = zip(*rows, strict=True)
             return cls(
@@ -107,8 +147,14 @@ class Predictions:
                 splits=np.array(splits, object),
                 labels=np.array([numbers[name] for name in true]),
                 predicted=np.array([numbers[name] for name in predicted]),
-                probabilities=np.array([row[5:] for row in rows], np.float32),
+                probabilities=np.array([row[first:] for row in rows], np.float32),
                 class_names=names,
+                boxes=BoxAnswers.from_numbers(box_numbers([row[5:first] for row in rows])) if first > 5 else None,
             )
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise DataError(f"{path}: can't be read as a table of predictions: {error}") from error
+
+
+def box_numbers(rows: list[list[str]]) -> np.ndarray:
+    """float32 (n, 9) of what stands under BOX_COLUMNS; NaN where nothing does."""
+    return np.array([[number or "nan" for number in row] for row in rows], np.float32)

@@ -12,13 +12,15 @@ class Progress:
     """How far a run has come: its place in the schedule, its history, and the best epoch so far.
 
     Of the phase under way (before the first: ""), so many `epochs` are finished, and of its next one so many
-    `steps`, in so many `seconds`. `rollbacks`: how often it went back because a number was not finite.
+    `steps`, in so many `seconds`, of which `input_seconds` were spent waiting for batches. `rollbacks`: how often
+    it went back because a number was not finite.
     """
 
     phase: str = ""
     epochs: int = 0
     steps: int = 0
     seconds: float = 0.0
+    input_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best: tuple[float, float] | None = None
@@ -34,7 +36,12 @@ class Progress:
 
     def begin(self, phase: str) -> None:
         """Enters a phase."""
-        self.phase, self.epochs, self.steps, self.seconds, self.epochs_since_best = phase, 0, 0, 0.0, 0
+        self.phase, self.epochs, self.epochs_since_best = phase, 0, 0
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Nothing of the next epoch is done yet."""
+        self.steps, self.seconds, self.input_seconds = 0, 0.0, 0.0
 
     def add(self, row: dict[str, Any], *, min_delta: float) -> bool:
         """Adds an epoch; whether it is the best so far.
@@ -43,7 +50,8 @@ class Progress:
         validation loss; without validation it is the last epoch. Only a gain of more than `min_delta` counts
         against patience.
         """
-        self.epochs, self.steps, self.seconds = self.epochs + 1, 0, 0.0
+        self.epochs += 1
+        self.begin_epoch()
         self.history.append(row)
         if row["val_accuracy"] == "":
             self.best_epoch, self.epochs_since_best = row["epoch"], 0

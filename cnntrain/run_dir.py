@@ -156,9 +156,10 @@ class RunDir:
         return record
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes history.csv anew, one row an epoch."""
+        """Writes history.csv anew, one row an epoch; rows of an older version may lack some columns."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        columns = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self.history, text.getvalue().encode())

@@ -86,7 +86,8 @@ def test_augmentations_that_need_the_original_are_refused(wide_photos):
 
 def test_a_run_trains_from_the_cache(wide_photos, cnntrain, tmp_path):
     code, said = cnntrain(
-        "experiment=smoke", "data=folder", f"data.path={wide_photos}", "data.cache_decoded=true", "model.resize=crop",
+        "experiment=smoke", "report=false", "data=folder", f"data.path={wide_photos}", "data.cache_decoded=true",
+        "model.resize=crop",
         "augmentation=square_crop_flip", f"hydra.run.dir={tmp_path / 'run'}",
     )  # fmt: skip
     assert code == 0, said

@@ -29,7 +29,7 @@ def peak_kib():
 def trained(tmp_path_factory):
     """A finished run."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["experiment=smoke", f"hydra.run.dir={run}"]) == 0
+    assert main(["experiment=smoke", "report=false", f"hydra.run.dir={run}"]) == 0
     return run
 
 
@@ -55,7 +55,7 @@ def test_a_network_with_code_in_it_is_not_loaded(run, cnntrain):
     code, said = cnntrain("evaluate", run)
     assert (code, "model.keras: can't be loaded" in said) == (3, True)
     words = ["model=transfer", "model.backbone=null", f"model.weights={run / 'model.keras'}", "model.preprocess=unit"]
-    code, said = cnntrain("experiment=smoke", *words, f"hydra.run.dir={run.with_name('other')}")
+    code, said = cnntrain("experiment=smoke", "report=false", *words, f"hydra.run.dir={run.with_name('other')}")
     assert (code, "its network can't be loaded" in said) == (3, True)
     assert not victim.exists()
 
@@ -129,7 +129,7 @@ def test_classes_whose_names_are_paths_make_no_files(cnntrain, tmp_path):
     lines = [f'{folder}/{file},"{names[folder]}"' for folder, file in files]
     (photos / "labels.csv").write_text("image,label\n" + "\n".join(lines))
     before = {path for path in tmp_path.rglob("*")}
-    words = ["experiment=smoke", "data=csv", f"data.path={photos / 'labels.csv'}"]
+    words = ["experiment=smoke", "report=false", "data=csv", f"data.path={photos / 'labels.csv'}"]
     code, said = cnntrain(*words, f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 0, said
     made = {path.relative_to(tmp_path).parts[0] for path in {*tmp_path.rglob("*")} - before}

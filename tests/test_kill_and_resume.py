@@ -17,7 +17,10 @@ from tests.test_resume import assert_equal
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "kill_and_resume.py"
-WORDS = ["data=digits", "batch_size=16", "schedule.phases.all={epochs: 8, learning_rate_schedule: constant}"]
+WORDS = [
+    "report=false", "data=digits", "batch_size=16",
+    "schedule.phases.all={epochs: 8, learning_rate_schedule: constant}",
+]  # fmt: skip
 
 
 def test_runs_that_are_killed_at_random_moments_end_as_one_that_was_left_alone():

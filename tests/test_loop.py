@@ -1,5 +1,7 @@
 """The loop does what Keras's own training does, and what Keras leaves to a careful user."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -170,7 +172,7 @@ def test_weights_and_sums_are_the_same_to_the_bit_however_steps_are_grouped_into
         loop = TrainingLoop(model, optimizer, Objective({"class": 1.0}))
         iterator, totals = iter(batches(size=2)), np.zeros(3)
         for steps in calls:
-            totals = loop.run_steps(iterator, tf.constant(steps), tf.constant(totals)).numpy()
+            totals = loop.run_steps(iterator, tf.constant(steps), tf.constant(totals))[0].numpy()
         found.append([variable.numpy().tobytes() for variable in [*model.variables, *optimizer.variables]] + [totals])
     assert all(np.array_equal(one, other) for first in found[1:] for one, other in zip(found[0], first, strict=True))
 
@@ -214,3 +216,16 @@ def test_l2_is_the_papers_weight_decay_and_spares_biases_and_normalization():
     for one, other in zip(model.get_weights(), by_hand.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     assert loop.sums.loss == pytest.approx(np.mean(reported), rel=1e-4)
+
+
+def test_how_long_batches_were_waited_for_is_told_apart_from_steps():
+    def late(*batch):
+        slow = tf.numpy_function(lambda: time.sleep(0.05) or 1.0, [], tf.double)
+        with tf.control_dependencies([slow]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    loop = TrainingLoop(small_model(), keras.optimizers.SGD(0.1), Objective({"class": 1.0}))
+    for made, least in ((batches().map(late), 3 * 0.05), (batches(), 0.0)):
+        start, before = time.perf_counter(), loop.pace.waited
+        list(loop.run_epoch(made, 3))
+        assert least < loop.pace.waited - before < time.perf_counter() - start

@@ -136,7 +136,7 @@ MISTAKES = CONFIGURATION + COMMAND_LINE + DATA + RUN_FOLDERS + WEIGHTS
 def world(tmp_path_factory):
     """A folder with a finished run and all kinds of things that are wrong."""
     tmp = tmp_path_factory.mktemp("world")
-    assert main(["experiment=smoke", f"hydra.run.dir={tmp / 'run'}"]) == 0
+    assert main(["experiment=smoke", "report=false", f"hydra.run.dir={tmp / 'run'}"]) == 0
     make_data(tmp)
     held = make_runs(tmp)
     yield tmp

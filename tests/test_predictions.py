@@ -1,12 +1,14 @@
 """predictions.csv: what is read is what was written, to the bit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from cnntrain.data.base import Examples, Names, Table
 from cnntrain.errors import DataError
 from cnntrain.evaluation import SplitAnswers
-from cnntrain.predictions import Predictions
+from cnntrain.predictions import BoxAnswers, Predictions
 
 CLASS_NAMES = ("<b>", 'a "quoted", name', "line\nbreak", "byte \udcff")
 
@@ -69,3 +71,18 @@ def test_files_that_hold_no_answers_are_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match="predictions.csv: can't be read as a table of predictions"):
         Predictions.read(path)
+
+
+def test_boxes_are_kept_beside_and_left_empty_where_there_is_none(tmp_path):
+    _, _, answers = predictions()
+    numbers = np.random.default_rng(1).random((40, 9)).astype(np.float32)
+    numbers[7, :5] = np.nan
+    with_boxes = dataclasses.replace(answers, boxes=BoxAnswers.from_numbers(numbers))
+    with_boxes.write(tmp_path / "predictions.csv")
+    read = Predictions.read(tmp_path / "predictions.csv")
+    np.testing.assert_array_equal(read.boxes.numbers(), numbers)
+    np.testing.assert_array_equal(read.probabilities, answers.probabilities)
+    np.testing.assert_array_equal(read.split("test").boxes.predicted, numbers[20:, 5:])
+    assert "nan" not in (tmp_path / "predictions.csv").read_text(errors="surrogateescape")
+    answers.write(tmp_path / "without.csv")
+    assert Predictions.read(tmp_path / "without.csv").boxes is None

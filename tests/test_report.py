@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
+from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.pipeline import Batches
 from cnntrain.predictions import Predictions
+from cnntrain.report.saved_run import SavedRun
+from cnntrain.report.seen import label_of, seen_first
 from tests.conftest import read_metrics, write_photos
 
 SCRIPT = "<script>alert(1)"  # a slash would begin another folder
 QUOTED = """it's a "file" <b>.png"""
-VOID = {"meta", "link", "img", "br", "input", "line", "path", "circle"}
+VOID = {"meta", "link", "img", "br", "input", "line", "path", "circle", "rect"}
 
 
 class Page(html.parser.HTMLParser):
@@ -94,6 +98,33 @@ def test_the_page_has_every_section_and_loads_nothing(photos_run):
     assert any("heat" in image.get("class", "") for image in page.all("img"))
 
 
+def test_the_time_is_told_apart_and_a_bottleneck_named(photos_run):
+    text = " ".join("".join(read_page(photos_run).text).split())
+    for part in ("steps", "waiting for input", "validation", "saving"):
+        assert part in text
+    assert "The bottleneck is" in text
+    rows = SavedRun.read(photos_run).history
+    assert all(0 < row["input_seconds"] < row["seconds"] and row["validation_seconds"] > 0 for row in rows)
+
+
+def test_what_the_network_saw_first_is_the_first_batch(photos_run):
+    run = SavedRun.read(photos_run)
+    labelled = run.experiment.data.load()
+    shown = seen_first(run, labelled)
+    network_input = NetworkInput.from_record(run.record["input"], "run.json")
+    batches = Batches(labelled.train, network_input, batch_size=4, shuffle=True)
+    _, targets, _ = next(iter(batches.epoch(0)))
+    names = [labelled.class_names[label] for label in targets["class"].numpy().argmax(axis=1)]
+    assert [picture.label for picture in shown] == names and len(names) == 4
+    alts = [image["alt"] for image in read_page(photos_run).all("img")]
+    assert [f"training image of {name}" for name in names] == alts[-4:]
+
+
+def test_a_mixed_target_is_told_by_its_shares():
+    assert label_of(np.array([0.3, 0.0, 0.7]), ("a", "b", "c")) == "70% c, 30% a"
+    assert label_of(np.array([0.0, 1.0, 0.0]), ("a", "b", "c")) == "b"
+
+
 def test_names_that_try_to_be_html_are_shown_as_text(photos_run):
     text = (photos_run / "report.html").read_text()
     page = Page(text)
@@ -112,7 +143,6 @@ def test_every_cell_of_the_confusion_leads_to_its_pictures(photos_run):
 
 def test_what_differs_from_the_defaults_stands_first(photos_run):
     from cnntrain.report.configuration import settings_of
-    from cnntrain.report.saved_run import SavedRun
 
     settings = settings_of(SavedRun.read(photos_run).experiment)
     by_key = {item.key: item for item in settings}

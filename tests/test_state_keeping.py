@@ -31,7 +31,7 @@ def loop_of(settings, precision="float32"):
 
 def run(loop, iterator, steps):
     """So many steps more."""
-    loop.sums.totals = loop.run_steps(iterator, tf.constant(steps), tf.constant(loop.sums.totals)).numpy()
+    loop.sums.totals = loop.run_steps(iterator, tf.constant(steps), tf.constant(loop.sums.totals))[0].numpy()
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: settings.name)

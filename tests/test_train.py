@@ -17,7 +17,8 @@ from cnntrain.loop import TrainingLoop
 from cnntrain.settings import to_mapping
 from tests.conftest import read_metrics, write_photos
 
-QUICK = ["experiment=smoke", "data=digits"]
+SMOKE = ["experiment=smoke", "report=false"]
+QUICK = [*SMOKE, "data=digits"]
 
 
 def history_of(run):
@@ -26,7 +27,7 @@ def history_of(run):
 
 
 def without_times(rows):
-    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
+    return [{key: value for key, value in row.items() if not key.endswith(("seconds", "per_second"))} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +150,14 @@ def test_one_seed_gives_one_history_whatever_the_parallel_calls(cnntrain, tmp_pa
 
 def test_a_run_on_a_relative_path_is_evaluated_from_another_folder(cnntrain, tmp_path, photos, monkeypatch):
     monkeypatch.chdir(photos.parent)
-    assert cnntrain("experiment=smoke", "data=folder", "data.path=photos", f"hydra.run.dir={tmp_path / 'run'}")[0] == 0
+    assert cnntrain(*SMOKE, "data=folder", "data.path=photos", f"hydra.run.dir={tmp_path / 'run'}")[0] == 0
     monkeypatch.chdir(photos)
     assert cnntrain("evaluate", tmp_path / "run")[0] == 0
 
 
 def test_a_folder_with_one_image_in_a_class_and_a_difficult_path_trains(cnntrain, tmp_path):
     root = write_photos(tmp_path / "Grüße aus (Köln)", {"many": 9, "one": 1})
-    code, said = cnntrain("experiment=smoke", "data=folder", f"data.path={root}", f"hydra.run.dir={tmp_path / 'run'}")
+    code, said = cnntrain(*SMOKE, "data=folder", f"data.path={root}", f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 0, said
     assert json.loads((tmp_path / "run" / "run.json").read_text())["class_counts"]["train"][1] == 1
 
@@ -165,7 +166,7 @@ def test_a_folder_with_one_image_in_a_class_and_a_difficult_path_trains(cnntrain
 def test_the_whole_command_runs_on_mock_data(cnntrain, tmp_path, monkeypatch, name):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
     with tfds.testing.mock_data(num_examples=40):
-        code, said = cnntrain("experiment=smoke", "model=lenet5", f"data={name}", f"hydra.run.dir={tmp_path / 'run'}")
+        code, said = cnntrain(*SMOKE, "model=lenet5", f"data={name}", f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 0, said
     assert (tmp_path / "run" / "metrics.json").is_file()
 
@@ -221,7 +222,7 @@ def test_without_validation_and_test_images_the_last_epoch_is_kept(cnntrain, tmp
 
 def test_a_multirun_goes_on_after_a_job_that_fails(cnntrain, tmp_path, photos):
     code, _ = cnntrain(
-        "-m", "experiment=smoke", "data=folder", f"data.path=/nowhere,{photos}", f"hydra.sweep.dir={tmp_path / 'sweep'}"
+        "-m", *SMOKE, "data=folder", f"data.path=/nowhere,{photos}", f"hydra.sweep.dir={tmp_path / 'sweep'}"
     )
     assert code == 3
     assert (tmp_path / "sweep" / "1" / "metrics.json").is_file()
@@ -229,7 +230,7 @@ def test_a_multirun_goes_on_after_a_job_that_fails(cnntrain, tmp_path, photos):
 
 def test_folds_of_a_multirun_test_every_image_once(cnntrain, tmp_path, photos):
     code, said = cnntrain(
-        "-m", "experiment=smoke", "limits.steps=null", "data=folder", f"data.path={photos}", "data.folds=3",
+        "-m", *SMOKE, "limits.steps=null", "data=folder", f"data.path={photos}", "data.folds=3",
         "data.fold=0,1,2", f"hydra.sweep.dir={tmp_path / 'cv'}",
     )  # fmt: skip
     assert code == 0, said

@@ -9,12 +9,18 @@ import pytest
 from PIL import Image
 
 from cnntrain.data.digits_on_canvas import DigitsOnCanvas
+from cnntrain.localization import intersection_over_union
+from cnntrain.predictions import Predictions
 from tests import annotation_writers as writers
 from tests.conftest import read_metrics
+from tests.test_report import read_page
 from tests.test_resume import Killed, assert_equal, at_call, kill
 from tests.test_train import history_of
 
-CANVAS = ["data=digits_on_canvas", "data.copies=1", "data.canvas_size=24", "data.clutter=0", "model.localization=true"]
+CANVAS = [
+    "report=false", "data=digits_on_canvas", "data.copies=1", "data.canvas_size=24", "data.clutter=0",
+    "model.localization=true",
+]  # fmt: skip
 MEASURES = ("mean_iou", "accuracy_iou_50", "accuracy_iou_75")
 
 
@@ -43,6 +49,22 @@ def test_a_run_with_boxes_measures_them_everywhere(boxed_run, cnntrain):
     assert code == 0
     found = json.loads(said.splitlines()[-1])["test"]
     assert {name: found[name] for name in MEASURES} == pytest.approx({name: test[name] for name in MEASURES}, abs=1e-6)
+
+
+def test_the_page_shows_how_boxes_fit_and_draws_true_and_predicted_ones(boxed_run, cnntrain):
+    answers, test = Predictions.read(boxed_run / "predictions.csv").split("test"), read_metrics(boxed_run)["test"]
+    found = intersection_over_union(answers.boxes.predicted, answers.boxes.true)
+    np.testing.assert_allclose(found, answers.boxes.ious, atol=1e-6)
+    assert answers.boxes.ious.mean() == pytest.approx(test["mean_iou"], abs=1e-6)
+    assert cnntrain("report", boxed_run)[0] == 0
+    page = read_page(boxed_run)
+    kinds = [rectangle["class"] for rectangle in page.all("rect")]
+    assert "boxes" in page.ids()
+    assert kinds.count("predicted") == 24  # twelve that fit worst, twelve typical ones
+    assert kinds.count("true") == 24 + 24  # and those on the first training images
+    worst = [float(image["alt"].rsplit(" ")[-1]) for image in page.all("img") if "IoU" in image["alt"]][:12]
+    assert worst == sorted(worst) and worst[0] == pytest.approx(answers.boxes.ious.min(), abs=0.005)
+    assert f"mean IoU of {test['mean_iou']:.3f}" in "".join(page.text)
 
 
 def test_the_saved_network_has_both_outputs(boxed_run):
@@ -75,7 +97,7 @@ def test_annotated_photos_train_with_every_setting(cnntrain, tmp_path):
         dataclasses.replace(picture, objects=picture.objects * 2) for picture in writers.pictures(20)
     ])  # fmt: skip
     code, said = cnntrain(
-        "experiment=smoke", "data=annotations", f"data.path={root}", "model.localization=true",
+        "experiment=smoke", "report=false", "data=annotations", f"data.path={root}", "model.localization=true",
         "augmentation=random_resized_crop", "augmentation.rotate_degrees=10", "augmentation.trivial_augment=true",
         "box_loss=ciou", "loss_weights={class: 0.5}", "class_weights=balanced", "label_smoothing=0.1",
         "precision=mixed_bfloat16", f"hydra.run.dir={tmp_path / 'run'}",
@@ -136,7 +158,7 @@ def test_evaluate_draws_the_boxes_that_fit_worst(boxed_run, cnntrain, tmp_path):
 
 def test_what_learned_no_boxes_draws_none(cnntrain, tmp_path, canvases, monkeypatch):
     run = tmp_path / "run"
-    assert cnntrain("experiment=smoke", "data=digits", f"hydra.run.dir={run}")[0] == 0
+    assert cnntrain("experiment=smoke", "report=false", "data=digits", f"hydra.run.dir={run}")[0] == 0
     for words in (["predict", run, canvases / "1.png"], ["evaluate", run]):
         code, said = cnntrain(*words, "--draw", tmp_path / "drawn")
         assert (code, "learned no boxes" in said) == (2, True)

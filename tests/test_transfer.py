@@ -195,7 +195,8 @@ def test_weights_of_another_network_are_refused(transfer, tmp_path, backbone):
 
 def test_a_runs_network_becomes_the_backbone_of_another_with_what_it_expects_of_images(cnntrain, tmp_path, transfer):
     first, second = tmp_path / "first", tmp_path / "second"
-    code, said = cnntrain("experiment=smoke", "model.preprocess=tf", "data=digits", f"hydra.run.dir={first}")
+    words = ["experiment=smoke", "report=false", "model.preprocess=tf", "data=digits"]
+    code, said = cnntrain(*words, f"hydra.run.dir={first}")
     assert code == 0, said
     words = ["model=transfer", f"model.weights={first}", "schedule.phases.all.trainable=head", "experiment=smoke"]
     code, said = cnntrain(*words, "data=digits", f"hydra.run.dir={second}")
@@ -253,7 +254,7 @@ def test_the_chapters_command_with_its_two_heads_runs_through_both_phases_on_moc
     run = tmp_path / "run"
     with tfds.testing.mock_data(num_examples=40):
         code, said = cnntrain(
-            "experiment=smoke", "model=xception_transfer", "data=tf_flowers", "model.weights=null",
+            "experiment=smoke", "report=false", "model=xception_transfer", "data=tf_flowers", "model.weights=null",
             "model.image_size=[71,71]", "model.localization=true", f"hydra.run.dir={run}",
         )  # fmt: skip
     assert code == 0, said

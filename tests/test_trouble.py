@@ -23,7 +23,8 @@ EXPERIMENT = Experiment(
     model=LeNet5(), data=Digits(), optimizer=Adam(), schedule=Schedule(phases={"all": Phase()})
 )
 QUICK = [
-    "data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001", "checkpoint.min_seconds=0",
+    "report=false", "data=digits", "batch_size=16", "limits.steps=4", "optimizer.learning_rate=0.001",
+    "checkpoint.min_seconds=0",
 ]  # fmt: skip
 
 

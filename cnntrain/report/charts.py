@@ -28,7 +28,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a common x; with `logarithmic` the y axis is one of powers of ten."""
+    """Lines over a common x; with `logarithmic` the y axis is one of powers of ten.
+
+    `columns` stand on the x axis: from, to and height of each.
+    """
 
     title: str
     x_label: str
@@ -40,6 +43,7 @@ class Chart:
     whole_x: bool = True
     diagonal: bool = False
     dots: bool = False
+    columns: Sequence[tuple[float, float, float]] = ()
     width: int = field(default=WIDTH, init=False)
     height: int = field(default=HEIGHT, init=False)
     left: int = field(default=LEFT, init=False)
@@ -54,6 +58,11 @@ class Chart:
     def circles(self) -> list[tuple[float, float]]:
         """The places of all points."""
         return [(self.x(x), self.y(y)) for line in self.lines for x, y in line.points if y is not None]
+
+    def rectangles(self) -> list[tuple[float, float, float, float]]:
+        """Left, top, width and height of each column."""
+        edges = [(self.x(low), self.x(high), self.y(value)) for low, high, value in self.columns]
+        return [(left, top, round(right - left - 1, 1), round(self.bottom - top, 1)) for left, right, top in edges]
 
     def x_ticks(self) -> list[tuple[float, str]]:
         """Places and texts on the x axis."""

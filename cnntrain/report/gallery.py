@@ -10,6 +10,7 @@ from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.predictions import Predictions
 from cnntrain.report import sections
+from cnntrain.report.boxes import box_pictures
 from cnntrain.report.pictures import Drawer, Picture, confident_mistakes, of_cells, uncertain_hits
 from cnntrain.report.saved_run import SavedRun
 
@@ -21,7 +22,8 @@ HEATED = 8  # pictures of each kind that are shown with Grad-CAM too
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """Mistakes, the surest first; hits, the least sure first; pictures by (true, predicted) class.
+    """Mistakes, the surest first; hits, the least sure first; pictures by (true, predicted) class; boxes that fit
+    worst, and typical ones.
 
     `missing` says why there are none.
     """
@@ -29,6 +31,8 @@ class Gallery:
     mistakes: list[Picture] = dataclasses.field(default_factory=list)
     uncertain: list[Picture] = dataclasses.field(default_factory=list)
     cells: dict[tuple[int, int], list[Picture]] = dataclasses.field(default_factory=dict)
+    worst_boxes: list[Picture] = dataclasses.field(default_factory=list)
+    typical_boxes: list[Picture] = dataclasses.field(default_factory=list)
     missing: str = ""
 
 
@@ -43,11 +47,14 @@ def draw_gallery(run: SavedRun, labelled: LabelledImages, model: "keras.Model | 
         drawer = Drawer(test, labelled.train.table)
         with unreadable_file_named(labelled.train.table):
             mistakes, uncertain = confident_mistakes(test), uncertain_hits(test)
+            worst, typical = box_pictures(run, drawer)
             heats = draw_heat(run, drawer, [*mistakes[:HEATED], *uncertain[:HEATED]], model)
             return Gallery(
                 mistakes=[drawer.draw(int(place), heat=heats.get(place, "")) for place in mistakes],
                 uncertain=[drawer.draw(int(place), heat=heats.get(place, "")) for place in uncertain],
                 cells=draw_cells(run, drawer, test),
+                worst_boxes=worst,
+                typical_boxes=typical,
             )
     except DataError as error:
         return Gallery(missing=str(error))

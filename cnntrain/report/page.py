@@ -25,13 +25,20 @@ def environment() -> "Environment":
     )
     found.filters |= {
         "percent": lambda share: f"{100 * share:.2f} %",
+        "whole_percent": whole_percent,
         "points": lambda share: f"{100 * share:+.2f}",
         "count": lambda number: f"{number:,.0f}",
         "decimals": lambda number: f"{number:.4f}",
         "duration": duration,
+        "sentence": lambda text: text[:1].upper() + text[1:],
         "printable": lambda text: printable(str(text)),
     }
     return found
+
+
+def whole_percent(share: float) -> str:
+    """A share in whole percent; one that is there is never nothing."""
+    return "under 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def render(template: str, values: dict[str, Any]) -> bytes:

@@ -19,8 +19,21 @@ IN_CELLS = 600
 
 
 @dataclass(frozen=True)
+class Rectangle:
+    """A part of a picture, in percent of its width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Picture:
-    """One answered example: its image as a data URI, and all that its caption says; `heat` is a second image."""
+    """One answered example: its image as a data URI, and all that its caption says; `heat` is a second image.
+
+    The boxes and their `iou` are there where they are to be drawn.
+    """
 
     uri: str
     name: str
@@ -28,6 +41,9 @@ class Picture:
     predicted: str
     confidence: float
     heat: str = ""
+    true_box: Rectangle | None = None
+    predicted_box: Rectangle | None = None
+    iou: float | None = None
 
     @property
     def right(self) -> bool:
@@ -38,7 +54,8 @@ class Picture:
     def alt(self) -> str:
         """The picture in words."""
         said = "rightly named" if self.right else f"is {self.true}, taken for {self.predicted}"
-        return f"{self.name}: {f'{said} {self.true}' if self.right else said}, {self.confidence:.0%} sure"
+        fit = "" if self.iou is None else f"; predicted and true box have an IoU of {self.iou:.2f}"
+        return f"{self.name}: {f'{said} {self.true}' if self.right else said}, {self.confidence:.0%} sure{fit}"
 
 
 class Drawer:
@@ -60,21 +77,27 @@ class Drawer:
             raise DataError("the data have changed since")
         self.drawn: dict[int, str] = {}
 
+    def pixels(self, place: int) -> np.ndarray:
+        """uint8 pixels (height, width, channels) of one example's image."""
+        return self.table.images.read(int(self.rows[place])).numpy()
+
     def draw(self, place: int, *, heat: str = "") -> Picture:
         """The picture of one prediction."""
         if place not in self.drawn:
-            self.drawn[place] = thumbnail(self.table.images.read(int(self.rows[place])).numpy())
+            self.drawn[place] = thumbnail(self.pixels(place))
+        return self.captioned(place, self.drawn[place], heat=heat)
+
+    def captioned(self, place: int, uri: str, *, heat: str = "") -> Picture:
+        """An image of one prediction with all that is said of it."""
         found = self.predictions
         return Picture(
-            uri=self.drawn[place],
+            uri=uri,
             name=printable(str(found.names[place])),
             true=printable(found.class_names[found.labels[place]]),
             predicted=printable(found.class_names[found.predicted[place]]),
             confidence=float(found.confidence[place]),
             heat=heat,
         )
-
-
 
 
 def thumbnail(pixels: np.ndarray, *, side: int = SIDE) -> str:

@@ -12,10 +12,13 @@ from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.files import write_whole
 from cnntrain.report import sections
+from cnntrain.report.boxes import box_fit
 from cnntrain.report.configuration import settings_of
 from cnntrain.report.gallery import Gallery, draw_gallery
 from cnntrain.report.page import render
 from cnntrain.report.saved_run import SavedRun, runs_at
+from cnntrain.report.seen import seen_first
+from cnntrain.report.times import phase_times
 from cnntrain.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -71,10 +74,12 @@ def write_report(
         "run": run,
         "headline": sections.headline(run),
         "curves": sections.curves(run),
-        "times": sections.times(run),
+        "times": phase_times(run),
         "matrix": sections.confusion(run),
         "confusions": sections.commonest_confusions(run),
         "gallery": gallery,
+        "box_fit": box_fit(run),
+        "seen": seen_first(run, labelled) if labelled is not None else [],
         "calibration": sections.calibration(test, run.answers("validation")),
         "class_counts": sections.class_counts(run),
         "origin": sections.origin(run),

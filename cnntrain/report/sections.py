@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -66,34 +65,18 @@ def curves(run: SavedRun) -> list[Chart]:
     if run.best_epoch:
         marks.append(Mark(run.best_epoch, f"best: {run.best_epoch}", "best"))
     charts = []
-    for name in ("loss", "accuracy"):
+    for name in ("loss", "accuracy", "mean_iou"):
+        if rows[0].get(name) is None:
+            continue
         lines = [Line("training", [(row["epoch"], row[name]) for row in rows])]
         checked = [(row["epoch"], row[f"val_{name}"]) for row in rows]
         if any(value is not None for _, value in checked):
             lines.append(Line("validation", checked))
-        charts.append(Chart(name, "epoch", lines, marks, dots=len(rows) < 30))
+        charts.append(Chart(name.replace("_iou", " IoU"), "epoch", lines, marks, dots=len(rows) < 30))
     rates = [(row["epoch"], row["learning_rate"]) for row in rows]
     positive = all(rate > 0 for _, rate in rates)
     charts.append(Chart("learning rate", "epoch", [Line("learning rate", rates)], marks, logarithmic=positive))
     return charts
-
-
-def times(run: SavedRun) -> list[dict[str, Any]]:
-    """For each phase: its epochs, the seconds that training took, and images a second (the median epoch's)."""
-    found = []
-    for phase, group in groupby(run.history, key=lambda row: row["phase"]):
-        rows = list(group)
-        found.append(
-            {
-                "phase": phase,
-                "epochs": len(rows),
-                "seconds": sum(row["seconds"] for row in rows),
-                "images_per_second": float(np.median([row["images_per_second"] for row in rows])),
-                "first_epoch": rows[0]["seconds"],
-                "later_epochs": float(np.median([row["seconds"] for row in rows[1:]])) if len(rows) > 1 else None,
-            }
-        )
-    return found
 
 
 def class_counts(run: SavedRun) -> list[tuple[str, list[int]]]:

@@ -1,0 +1,92 @@
+"""What a network saw of training images: after augmentation, before its own scaling of pixels."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnntrain.config import Experiment
+from cnntrain.data import Examples, LabelledImages
+from cnntrain.data.file_source import printable
+from cnntrain.data.network_input import NetworkInput
+from cnntrain.errors import DataError
+from cnntrain.report.pictures import Rectangle, thumbnail
+from cnntrain.report.saved_run import SavedRun
+
+if TYPE_CHECKING:
+    from cnntrain.data.pipeline import Batches
+
+SHOWN = 24
+SIDE = 96  # pixels of the longer side
+SMALLEST_SHARE = 0.005  # of a class in a mixed target, for it to be named
+
+
+@dataclass(frozen=True)
+class SeenPicture:
+    """A training image as a data URI, with the class that the network was to answer, or the shares of several."""
+
+    uri: str
+    label: str
+    box: Rectangle | None = None
+
+
+def seen_batches(
+    experiment: Experiment, examples: Examples, network_input: NetworkInput, *, shuffle: bool, localization: bool
+) -> "Batches":
+    """All of the examples in one batch, drawn as training draws them; images are uint8's range as floats."""
+    from cnntrain.data.pipeline import Batches
+
+    return Batches(
+        examples,
+        dataclasses.replace(network_input, preprocess="raw"),
+        batch_size=len(examples),
+        seed=experiment.seed,
+        shuffle=shuffle,
+        augmentation=experiment.augmentation,
+        decoding=experiment.data.decoding,
+        localization=localization,
+    )
+
+
+def seen_first(run: SavedRun, labelled: LabelledImages) -> list[SeenPicture]:
+    """The first images of the first epoch's first batch; none where the data are not those of the run any more."""
+    from cnntrain.data.images import unreadable_file_named
+
+    experiment, examples = run.experiment, labelled.train
+    if examples.table.fingerprint() != run.record["data_fingerprint"]:
+        return []
+    network_input = NetworkInput.from_record(run.record["input"], str(run.run_dir.record))
+    localization = experiment.model.localization
+    whole = seen_batches(experiment, examples, network_input, shuffle=True, localization=localization)
+    rows = examples.rows[whole.order(0)[: experiment.batch_size]]
+    batch = Examples(examples.table, rows)  # one batch only, which is read no further
+    batches = seen_batches(experiment, batch, network_input, shuffle=False, localization=localization)
+    try:
+        with unreadable_file_named(examples.table):
+            images, targets, _ = next(iter(batches.epoch(0)))
+    except DataError:
+        return []
+    seen = np.clip(images[:SHOWN].numpy(), 0, 255).astype(np.uint8)
+    shares, boxes = targets["class"].numpy(), targets["box"].numpy() if localization else [None] * len(seen)
+    return [
+        SeenPicture(thumbnail(pixels, side=SIDE), label_of(share, labelled.class_names), rectangle_of(box))
+        for pixels, share, box in zip(seen, shares, boxes, strict=False)
+    ]
+
+
+def label_of(shares: np.ndarray, class_names: tuple[str, ...]) -> str:
+    """A target (classes,) in words: the class, or of a mixed one the shares, the largest first."""
+    named = [int(place) for place in np.argsort(-shares, kind="stable") if shares[place] >= SMALLEST_SHARE]
+    if len(named) == 1:
+        return printable(class_names[named[0]])
+    return ", ".join(f"{shares[place]:.0%} {printable(class_names[place])}" for place in named)
+
+
+def rectangle_of(box: np.ndarray | None) -> Rectangle | None:
+    """A box (4,), centre y and x, height and width in fractions, on its picture; None where there is none."""
+    if box is None or not box[2]:
+        return None
+    y, x, height, width = box.tolist()
+    left, top = x - width / 2, y - height / 2
+    return Rectangle(*(round(100 * side, 2) for side in (left, top, width, height)))
