@@ -238,13 +238,6 @@ def run_paced(
         yield done
 
 
-def loss_scaled(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
-    """The optimizer with loss scaling where float16 needs it: small gradients would be 0."""
-    if precision == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
-
-
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Gives the model the moving average of its weights, where the optimizer keeps one, inside the block."""

@@ -250,3 +250,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adagrad": Adagrad,
     "lion": Lion,
 }
+
+
+def loss_scaled(optimizer: "keras.optimizers.Optimizer", precision: str) -> "keras.optimizers.Optimizer":
+    """The optimizer with loss scaling where float16 needs it: small gradients would be 0."""
+    import keras
+
+    if precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

@@ -10,8 +10,8 @@ import numpy as np
 from cnntrain.errors import NotFinite
 from cnntrain.features import FeatureBatches, FrozenLayers, Views
 from cnntrain.freezing import depth_factors, freeze
-from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights, loss_scaled
-from cnntrain.optimizers import Optimizer
+from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights
+from cnntrain.optimizers import Optimizer, loss_scaled
 from cnntrain.phases import Phase, learning_rate_curve
 from cnntrain.terminal import duration
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from cnntrain.backend import start_run
-from cnntrain.loop import EvaluationLoop, Objective, Pace, TrainingLoop, averaged_weights, loss_scaled
-from cnntrain.optimizers import OPTIMIZERS, Adam, AdamW, Sgd
+from cnntrain.loop import EvaluationLoop, Objective, Pace, TrainingLoop, averaged_weights
+from cnntrain.optimizers import OPTIMIZERS, Adam, AdamW, Sgd, loss_scaled
 
 IMAGES = np.random.default_rng(0).normal(size=(24, 6, 6, 1)).astype(np.float32)
 LABELS = np.eye(3, dtype=np.float32)[np.arange(24) % 3]

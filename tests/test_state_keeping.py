@@ -8,8 +8,8 @@ import tensorflow as tf
 from cnntrain.checkpoint import newest
 from cnntrain.config import Checkpoint
 from cnntrain.errors import DataError
-from cnntrain.loop import Objective, TrainingLoop, averaged_weights, loss_scaled
-from cnntrain.optimizers import Adam, Lion, Sgd
+from cnntrain.loop import Objective, TrainingLoop, averaged_weights
+from cnntrain.optimizers import Adam, Lion, Sgd, loss_scaled
 from cnntrain.progress import Progress
 from cnntrain.run_dir import RunDir
 from cnntrain.state_keeping import StateKeeper, arrays_of
