@@ -36,8 +36,8 @@ def measure(name: str, size: tuple[int, int], optimizer: str) -> tuple[float, fl
     from cnntrain.models import MODELS
     from cnntrain.optimizers import OPTIMIZERS, Sgd
     from cnntrain.progress import Progress
+    from cnntrain.resume.state_keeping import StateKeeper
     from cnntrain.run_dir import RunDir
-    from cnntrain.state_keeping import StateKeeper
 
     backend.start_run(seed=0, precision="float32")
     model = MODELS[name](name=name, image_size=size).build((*size, 3), 1000)

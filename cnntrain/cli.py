@@ -75,8 +75,8 @@ def train(words: list[str]) -> int:
     if any(word in ("-sc", "--shell-completion") for word in words):
         composition.complete(list(VERBS), words)
         return 0
-    from cnntrain import multirun
     from cnntrain.config import parse
+    from cnntrain.resume import multirun
 
     request, overrides, experiments = checked(words)
     for experiment in experiments:
@@ -112,7 +112,7 @@ def resume(words: list[str]) -> int:
     )
     parser.add_argument("--force", action="store_true", help="go on although the result would not be the same")
     options = parser.parse_intermixed_args(words)
-    from cnntrain import multirun, resuming
+    from cnntrain.resume import multirun, resuming
 
     command = shlex.join(["cnntrain", "resume", *words])
     with StopRequests().heard() as requests:

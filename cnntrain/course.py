@@ -4,12 +4,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from cnntrain import plots
-from cnntrain.checkpoint import newest
 from cnntrain.errors import NotFinite, Stopped
+from cnntrain.resume.checkpoint import newest
 
 if TYPE_CHECKING:
     from cnntrain.phase_training import PhaseTraining
-    from cnntrain.resumption import Resumed
+    from cnntrain.resume.resumption import Resumed
     from cnntrain.train import Job
 
 

@@ -19,11 +19,11 @@ from cnntrain.fitting import class_weights, prepare
 from cnntrain.predictions import Predictions
 from cnntrain.progress import Progress
 from cnntrain.provenance import provenance
-from cnntrain.resumption import Resumed
+from cnntrain.resume.resumption import Resumed
+from cnntrain.resume.state_keeping import StateKeeper
 from cnntrain.run_dir import RunDir
 from cnntrain.settings import to_mapping
 from cnntrain.signals import StopRequests
-from cnntrain.state_keeping import StateKeeper
 from cnntrain.terminal import Terminal, duration
 from cnntrain.trackers.following import Followers
 

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from cnntrain.checkpoint import State, checkpoints_in, write_state
 from cnntrain.cli import main
+from cnntrain.resume.checkpoint import State, checkpoints_in, write_state
 from cnntrain.run_dir import RunDir
 from tests.conftest import write_photos
 

@@ -10,11 +10,11 @@ import keras
 import pytest
 
 from cnntrain import provenance, train
-from cnntrain.checkpoint import newest
 from cnntrain.cli import main
 from cnntrain.loop import EvaluationLoop
+from cnntrain.resume.checkpoint import newest
+from cnntrain.resume.state_keeping import StateKeeper
 from cnntrain.run_dir import RunDir
-from cnntrain.state_keeping import StateKeeper
 from tests.conftest import read_metrics
 
 TIMES = ("seconds", "per_second")  # how the names of such columns end

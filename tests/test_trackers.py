@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cnntrain import resuming
 from cnntrain.cli import main
 from cnntrain.errors import Stopped, TrainingError
+from cnntrain.resume import resuming
 from cnntrain.run_dir import RunDir
 from cnntrain.trackers import Tracking, base
 from cnntrain.trackers.following import Followers, known_ids, tracked_run, undisturbed

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from cnntrain import trouble
-from cnntrain.checkpoint import checkpoints_in, newest, read_state
 from cnntrain.config import Experiment
 from cnntrain.data.digits import Digits
 from cnntrain.errors import TrainingError
@@ -17,6 +16,7 @@ from cnntrain.loop import TrainingLoop
 from cnntrain.models.lenet5 import LeNet5
 from cnntrain.optimizers import Adam
 from cnntrain.phases import Phase, Schedule
+from cnntrain.resume.checkpoint import checkpoints_in, newest, read_state
 from tests.conftest import full_disk, read_metrics, write_photos
 
 EXPERIMENT = Experiment(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnntrain.checkpoint import Checkpoints, Found, State
 from cnntrain.config import Checkpoint
 from cnntrain.errors import DataError
 from cnntrain.files import replace_by_link, whole_file
 from cnntrain.progress import Progress
+from cnntrain.resume.checkpoint import Checkpoints, Found, State
 from cnntrain.run_dir import RunDir
 
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnntrain.checkpoint import newest
 from cnntrain.config import Experiment, parse, parse_recorded
 from cnntrain.errors import ConfigError
 from cnntrain.phases import Phase
 from cnntrain.progress import Progress
 from cnntrain.provenance import decisive_differences, other_machine, provenance
-from cnntrain.resumption import FORCE, Resumed
+from cnntrain.resume.checkpoint import newest
+from cnntrain.resume.resumption import FORCE, Resumed
+from cnntrain.resume.state_keeping import progress_of
 from cnntrain.run_dir import RunDir
 from cnntrain.settings import flat, to_mapping
 from cnntrain.signals import StopRequests
-from cnntrain.state_keeping import progress_of
 
 # settings that change no result, or only where data are found: those are compared by themselves
 HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker")

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnntrain.checkpoint import Found
 from cnntrain.errors import DataError
-from cnntrain.state_keeping import progress_of
+from cnntrain.resume.checkpoint import Found
+from cnntrain.resume.state_keeping import progress_of
 
 if TYPE_CHECKING:
     from cnntrain.data import LabelledImages

@@ -11,7 +11,7 @@ from cnntrain.config import Experiment
 from cnntrain.errors import CnntrainError, DataError
 from cnntrain.files import write_whole
 from cnntrain.fitting import wherever_started
-from cnntrain.resuming import GoingOn
+from cnntrain.resume.resuming import GoingOn
 from cnntrain.run_dir import RunDir
 from cnntrain.settings import to_mapping
 
