@@ -38,6 +38,7 @@ CONFIGURATION = [
     ("schedule.phases.all.learning_rate_schedule=cosin", 2, "did you mean cosine?"),
     ("augmentation=crop", 2, "augmentation=crop: no such option"),
     ("augmentation.rotate_degrees=lots", 2, "augmentation.rotate_degrees: expected a number"),
+    ("model=transfer model.weights=/nope.keras", 3, "there is nothing at /nope.keras"),
     ("checkpoint.keep=0", 2, "checkpoint.keep: expected a whole number at least 1; received 0"),
     ("checkpoint.min_seconds=-1", 2, "checkpoint.min_seconds: expected a number at least 0; received -1"),
     ("checkpoint.every_minutes=0", 2, "checkpoint.every_minutes: expected a number greater than 0 or null"),

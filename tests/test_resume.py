@@ -156,6 +156,8 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(short, cnntrain, tmp_p
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     code, said = cnntrain("resume", run)
     assert (code, "finished already; schedule.phases.all.epochs=… makes it longer" in said) == (0, True)
+    code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3", "limits.epochs_per_phase=2")
+    assert (code, "nothing is left to train: all has 2 epochs, since limits.epochs_per_phase=2" in said) == (2, True)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
     mended = at_call(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM), of=train.Job, name="test")
     code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3")

@@ -66,7 +66,8 @@ class Transfer(Architecture):
                 f"weights: only a .keras file or a run's folder brings its own network; received {self.weights};"
                 " name the network that it belongs to in model.backbone"
             )
-        if self.backbone is None and brings_network and not self.is_run and self.preprocess is None:
+        told = self.is_run or self.preprocess is not None
+        if self.backbone is None and brings_network and not told and self.weights.is_file():  # type: ignore[union-attr]
             raise ValueError(
                 f"preprocess: {self.weights} does not tell how its network wants pixels; expected unit, tf, caffe,"
                 " torch or raw"

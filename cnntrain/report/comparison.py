@@ -16,7 +16,7 @@ from cnntrain.report.paired import SIGNIFICANT, Paired, compare_groups, compare_
 from cnntrain.report.saved_run import SavedRun, runs_at
 
 REPEATED = ("seed", "data.fold")  # what runs of one group may differ in
-CHANGES_NO_RESULT = ("report", "parallel_calls")
+CHANGES_NO_RESULT = ("report", "parallel_calls", "checkpoint.", "tracker")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def comparison_of(runs: list[SavedRun]) -> Comparison:
     differing = {
         key: column
         for key, column in differences([run.experiment for run in runs]).items()
-        if key not in CHANGES_NO_RESULT
+        if not key.startswith(CHANGES_NO_RESULT)
     }
     groups = groups_of(runs, differing)
     p_value = compare_groups(*(np.array(group.accuracies) for group in groups)) if len(groups) == 2 else None

@@ -14,6 +14,10 @@ def show(comparison: Comparison) -> None:
     """Prints runs, groups of runs, and whether they differ."""
     terminal = Terminal()
     terminal.table(table_of_runs(comparison))
+    if comparison.differing:
+        terminal.table(table_of_settings(comparison))
+    if comparison.differing:
+        terminal.table(table_of_settings(comparison))
     if comparison.groups:
         terminal.table(table_of_groups(comparison))
     if comparison.paired is not None:
@@ -32,16 +36,15 @@ def show(comparison: Comparison) -> None:
 
 
 def table_of_runs(comparison: Comparison) -> Table:
-    """A run a row, with the values in which they differ."""
-    table = Table("run")
+    """A run a row, numbered where settings below have to be told by it."""
+    table = Table("", "run")
     for heading in ("accuracy", "95 % interval", "loss", "best epoch", "training", "parameters"):
         table.add_column(heading, justify="right")
-    for key in comparison.differing:
-        table.add_column(escape(printable(key)))
     for place, run in enumerate(comparison.runs):
         row = row_of(run)
         tested = row["accuracy"] is not None
         table.add_row(
+            str(place + 1),
             escape(printable(row["run"])),
             f"{row['accuracy']:.4f}" if tested else "",
             "{:.4f} to {:.4f}".format(*row["accuracy_interval"]) if tested else "",
@@ -49,8 +52,15 @@ def table_of_runs(comparison: Comparison) -> Table:
             f"{row['best_epoch']} of {row['epochs']}" if row["best_epoch"] else "",
             duration(row["seconds"]),
             f"{row['parameters']:,}" if row["parameters"] else "",
-            *(escape(printable(column[place])) for column in comparison.differing.values()),
         )
+    return table
+
+
+def table_of_settings(comparison: Comparison) -> Table:
+    """A setting in which runs differ a row, with each run's value; runs are called by their numbers."""
+    table = Table("setting", *(str(place + 1) for place in range(len(comparison.runs))))
+    for key, column in comparison.differing.items():
+        table.add_row(escape(printable(key)), *(escape(printable(value)) for value in column))
     return table
 
 

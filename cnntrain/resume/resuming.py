@@ -81,10 +81,21 @@ def prepared(
     if serious and not force:
         lines = [f"{run_dir}: stands after {progress.place()}; going on would give another result:"]
         raise ConfigError(*lines, *(f"  {text}" for text in serious), FORCE)
+    refuse_nothing_left(run_dir, now, progress, steps)
     warnings += [f"forced: {text}" for text in serious]
     if machine := other_machine(recorded, current):
         warnings.append(f"on another machine the last bits of results may differ: {machine}")
     return Resumed(recorded, found, changed, warnings, force)
+
+
+def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, steps: int) -> None:
+    """Raises ConfigError where a finished run is to go on, and its last phase is at its end all the same."""
+    limit = now.limits.epochs_per_phase
+    name, phase = list(now.schedule.phases.items())[-1]
+    length = now.schedule.lengths(steps, limit=limit)[name]
+    if run_dir.finished and progress.phase == name and progress.at_end_of(phase, length):
+        capped = f", since limits.epochs_per_phase={limit}" if limit == length else ""
+        raise ConfigError(f"{run_dir}: finished; nothing is left to train: {name} has {length} epochs{capped}")
 
 
 def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
