@@ -2,13 +2,11 @@
 
     python benchmarks/saving.py
 
-Training waits while the variables are copied; hashing, writing and flushing happen in a thread beside it. With a
-checkpoint each minute, the share of a run is that wait in a minute. A whole run counts what it waited for, and says
-so in its last line, the writing of the best network included:
+Training waits while the state is taken, of which nothing is copied on a CPU; hashing, writing and flushing happen in a
+thread beside it. With a checkpoint each minute, the share of a run is that wait in a minute. A whole run counts what it
+waited for, and says so in its last line, the writing of the best network included:
 
     cnntrain model=resnet34 model.image_size=[32,32] data=fashion_mnist batch_size=128 checkpoint.every_minutes=1
-
-MEASURED
 """
 
 import statistics
