@@ -66,8 +66,8 @@ class Transfer(Architecture):
                 f"weights: only a .keras file or a run's folder brings its own network; received {self.weights};"
                 " name the network that it belongs to in model.backbone"
             )
-        told = self.is_run or self.preprocess is not None
-        if self.backbone is None and brings_network and not told and self.weights.is_file():  # type: ignore[union-attr]
+        one_file = isinstance(self.weights, Path) and self.weights.is_file()  # one that is missing is told later
+        if self.backbone is None and one_file and self.preprocess is None:
             raise ValueError(
                 f"preprocess: {self.weights} does not tell how its network wants pixels; expected unit, tf, caffe,"
                 " torch or raw"
