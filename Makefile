@@ -1,21 +1,33 @@
-# Needs Python 3.11 to 3.13 and make, nothing else: everything is installed into .venv on the first call.
+# Needs Python 3.11 to 3.13 and make, nothing else: each target installs into .venv what it needs, on its first call.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test slow-test
 
 demo: .venv/installed
-	$(BIN)/cnntrain
+	@echo "training LeNet-5 on handwritten digits: about a minute"
+	@$(BIN)/cnntrain hydra.run.dir=outputs/demo/$$(date +%Y-%m-%d_%H-%M-%S)
+	@echo
+	@echo "The page of this run:   $$(ls -td outputs/demo/*/ | head -1)report.html"
+	@echo "Use cnntrain:           $(BIN)/cnntrain --help"
+	@echo "                        or, once in a shell, . $(BIN)/activate, then cnntrain --help"
+	@echo "Train on your photos:   $(BIN)/cnntrain data=folder data.path=PHOTOS (one folder a class)"
 
-test: .venv/installed
+test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-slow-test: .venv/installed
+slow-test: .venv/installed-for-tests
 	$(BIN)/pytest -m slow
 
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	@echo "installing TensorFlow and what else a run needs into .venv: two or three minutes, 2 GB"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-for-tests: .venv/installed
+	@echo "installing test tools, exporters and trackers into .venv: a few minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -7,6 +7,7 @@ prints JSON: for each format that is in the folder the answers (by file, then by
 ONNX Runtime and LiteRT answer before TensorFlow is loaded: they don't need it.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -84,4 +85,8 @@ def main(folder, *names):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="RUN/export", help="the folder of exported networks")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    options = parser.parse_args()
+    main(options.folder, *options.images)

@@ -3,7 +3,8 @@
 
 1,000 JPEGs of 500×375, cut from sample pictures that scikit-learn and scikit-image ship, become batches of 32:
 random square crop, flip, 224×224, preprocessed (-1 to 1). torchvision, OpenCV and the libjpeg-turbo limit run in an
-environment of their own (torch, torchvision, opencv-python-headless, simplejpeg, scikit-image):
+environment of their own (torch, torchvision, opencv-python-headless, simplejpeg, scikit-image); ours needs
+`pip install '.[benchmarks]'`:
 
     python benchmarks/image_pipeline.py --other-python other/bin/python
 """
