@@ -51,6 +51,7 @@ def run(
     """
     started = time.perf_counter()
     experiment, labelled, network_input = prepare(experiment)
+    labelled.refuse_untrained_classes()
     from cnntrain import trouble
     from cnntrain.data.images import unreadable_file_named
 

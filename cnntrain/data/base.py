@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cnntrain.data.examine import Finding
     from cnntrain.data.images import Images
 
+NAMED = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -112,6 +114,23 @@ class LabelledImages:
     def quarantined(self) -> tuple[tuple[str, str], ...]:
         """Files that were left out: (path, reason) each."""
         return self.train.table.quarantined
+
+    def refuse_untrained_classes(self) -> None:
+        """Raises DataError where validation or test images are of a class that no training image is of."""
+        seen = self.train.class_counts() > 0
+        problems = []
+        for split in ("validation", "test"):
+            counts = np.where(seen, 0, self.split(split).class_counts())
+            names = [self.class_names[number] for number in np.flatnonzero(counts)]
+            if names:
+                more = ", …" if len(names) > NAMED else ""
+                problems.append(f"{split} has images of {', '.join(names[:NAMED])}{more}, and train has none")
+        if problems:
+            raise DataError(
+                "\n".join([*(f"data: {text}" for text in problems), "A network can't learn what it never sees:"])
+                + " add training images of these classes, or take their images out of the other splits; where a"
+                " folder is no class, move its images into folders of their classes, or list them in a table (data=csv)"
+            )
 
     def split(self, name: str) -> Examples:
         """One split by its name."""

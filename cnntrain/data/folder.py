@@ -15,14 +15,15 @@ PARTS = {
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),
 }
-SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(FileSource):
     """Image files in `path`/CLASS/, or in `path`/train/CLASS/, `path`/validation/CLASS/, `path`/test/CLASS/.
 
-    Folders in a class's folder belong to the class. Hidden files and folders are passed over.
+    Folders in a class's folder belong to the class. Hidden files and folders, and those that systems leave behind,
+    are passed over.
     """
 
     source: str = "folder"
@@ -81,11 +82,8 @@ def files_below(folder: Path) -> list[str]:
             folders.clear()
             continue
         entered.add(identity(where))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible_names = (
-            name for name in names if not name.startswith(".") and name.lower() not in SYSTEM_FILES
-        )
-        found += [os.path.join(where, name) for name in visible_names]
+        folders[:] = sorted(name for name in folders if is_visible(name))
+        found += [os.path.join(where, name) for name in names if is_visible(name)]
     return sorted(found)
 
 
@@ -96,5 +94,10 @@ def identity(folder: str | Path) -> tuple[int, int]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """A folder's entries but the hidden ones, sorted by name."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    """A folder's entries but those that are passed over, sorted by name."""
+    return sorted(entry for entry in folder.iterdir() if is_visible(entry.name))
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file or folder is the user's, neither hidden nor left behind by a system or a tool."""
+    return not name.startswith(".") and name.lower() not in SYSTEM_NAMES
