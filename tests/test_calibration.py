@@ -44,3 +44,19 @@ def test_the_temperature_that_was_applied_is_found(temperature):
     np.testing.assert_array_equal(then.argmax(axis=1), probabilities.argmax(axis=1))
     error = expected_calibration_error(reliability(then.max(axis=1), then.argmax(axis=1) == labels))
     assert error < 0.02
+
+
+def test_hardly_any_mistake_is_too_little_to_fit_a_temperature_on():
+    probabilities = np.tile([[0.9, 0.1]], (200, 1))
+    labels = np.zeros(200, int)
+    labels[:9] = 1
+    assert fit_temperature(probabilities, labels) is None
+    labels[:10] = 1
+    assert fit_temperature(probabilities, labels) is not None
+
+
+def test_a_temperature_stays_within_bounds():
+    sure, labels = np.tile([[1 - 1e-6, 1e-6]], (100, 1)), np.arange(100) % 2
+    assert fit_temperature(sure, labels) == pytest.approx(4, rel=1e-3)
+    unsure, labels = np.tile([[0.51, 0.49]], (2000, 1)), np.arange(2000) < 10
+    assert fit_temperature(unsure, labels.astype(int)) == pytest.approx(0.25, rel=1e-3)

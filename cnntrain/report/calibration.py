@@ -7,7 +7,8 @@ import numpy as np
 from cnntrain.measures import SMALLEST
 
 BINS = 15
-TEMPERATURES = 0.05, 20.0
+TEMPERATURES = 0.25, 4.0
+FEWEST_MISTAKES = 10  # below that a temperature is fitted to chance
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that makes labels (n,) the likeliest (Guo et al., 2017, section 4.2)."""
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """The temperature that makes labels (n,) the likeliest (Guo et al., 2017, section 4.2); None where too few
+    predictions are wrong to tell."""
+    if (probabilities.argmax(axis=1) != labels).sum() < FEWEST_MISTAKES:
+        return None
     from scipy.optimize import minimize_scalar
 
     def loss(logarithm: float) -> float:

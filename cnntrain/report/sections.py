@@ -153,6 +153,7 @@ class Calibration:
     accuracy: float
     temperature: float | None
     error_then: float | None
+    validation_mistakes: int | None
 
 
 def calibration(test: Predictions | None, validation: Predictions | None) -> Calibration | None:
@@ -161,9 +162,11 @@ def calibration(test: Predictions | None, validation: Predictions | None) -> Cal
         return None
     bins = reliability(test.confidence, test.hits)
     points: Iterable[tuple[float, float | None]] = [(found.confidence, found.accuracy) for found in bins]
-    temperature = error_then = None
+    temperature = error_then = mistakes = None
     if validation is not None:
+        mistakes = int((~validation.hits).sum())
         temperature = fit_temperature(validation.probabilities, validation.labels)
+    if temperature is not None:
         then = tempered(test.probabilities, temperature).max(axis=1)
         error_then = expected_calibration_error(reliability(then, test.hits))
     chart = Chart(
@@ -177,4 +180,5 @@ def calibration(test: Predictions | None, validation: Predictions | None) -> Cal
         accuracy=float(test.hits.mean()),
         temperature=temperature,
         error_then=error_then,
+        validation_mistakes=mistakes,
     )
