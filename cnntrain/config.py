@@ -23,6 +23,7 @@ from cnntrain.settings import (
     fields_of,
     read,
     unknown,
+    unknown_key,
 )
 from cnntrain.trackers import Tracking
 
@@ -120,8 +121,8 @@ def parse(values: Mapping[str, Any]) -> Experiment:
     """The experiment that plain values describe; raises one ConfigError with all that is wrong."""
     annotations = fields_of(Experiment)
     problems = [
-        unknown(f"{name}: no such key", str(name), annotations, guesses=every_key())
-        for name in values
+        unknown_key(str(name), value, annotations, guesses=every_key())
+        for name, value in values.items()
         if name not in annotations
     ]
     converted: dict[str, Any] = {}

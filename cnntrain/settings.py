@@ -58,6 +58,40 @@ Positive = Annotated[float, Above(0)]
 Fraction = Annotated[float, Between(0, 1)]
 
 
+# what other programs call things, and what says it here
+ELSEWHERE = {
+    "lr": "optimizer.learning_rate",
+    "lr0": "optimizer.learning_rate",
+    "wd": "optimizer.weight_decay",
+    "opt": "optimizer",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "epochs": "schedule.phases.all.epochs",
+    "num_epochs": "schedule.phases.all.epochs",
+    "max_epochs": "schedule.phases.all.epochs",
+    "warmup_epochs": "schedule.phases.all.warmup_epochs",
+    "patience": "schedule.phases.all.early_stopping_patience",
+    "img_size": "model.image_size",
+    "imgsz": "model.image_size",
+    "input_size": "model.image_size",
+    "pretrained": "model.weights=imagenet",
+    "weights": "model.weights",
+    "dropout": "model.dropout",
+    "amp": "precision=mixed_bfloat16",
+    "fp16": "precision=mixed_float16",
+    "half": "precision=mixed_float16",
+    "workers": "parallel_calls",
+    "num_workers": "parallel_calls",
+    "output_dir": "hydra.run.dir",
+    "save_dir": "hydra.run.dir",
+}
+ELSEWHERE_ANSWERS = {
+    "num_classes": "the number of classes comes from the data; leave it out",
+    "device": "TensorFlow's first GPU is used, or else the CPU; CUDA_VISIBLE_DEVICES chooses",
+    "resume": "a run that stopped goes on with cnntrain resume RUN",
+}
+
+
 class Mismatch(Exception):
     """A value does not fit its annotation; the text says what was expected."""
 
@@ -79,6 +113,21 @@ def unknown(what: str, name: str, names: Iterable[str], *, guesses: Iterable[str
     return f"{what}: {hint}"
 
 
+def unknown_key(key: str, value: object, keys: Iterable[str], *, guesses: Iterable[str] = ()) -> str:
+    """The text for a full key that does not exist, with what other programs mean by it, or else the nearest one."""
+    what, name = f"{key}: no such key", key.rpartition(".")[2]
+    if name in ELSEWHERE_ANSWERS:
+        return f"{what}: {ELSEWHERE_ANSWERS[name]}"
+    if name not in ELSEWHERE:
+        return unknown(what, key, keys, guesses=guesses)
+    target = ELSEWHERE[name]
+    if target == "model.image_size" and isinstance(value, int):
+        value = [value, value]
+    if "=" not in target and isinstance(value, int | float | str | list):
+        target = f"{target}={value}".replace(" ", "")
+    return f"{what}: did you mean {target}?"
+
+
 def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None, list[str]]:
     """Builds `cls` from a mapping that a YAML file gave.
 
@@ -88,8 +137,8 @@ def read(cls: type[Settings], values: object, key: str) -> tuple[Settings | None
         return None, [f"{key}: expected a mapping of keys; received {values!r}"]
     annotations = fields_of(cls)  # type: ignore[arg-type]
     problems = [
-        unknown(f"{join(key, name)}: no such key", join(key, str(name)), (join(key, known) for known in annotations))
-        for name in values
+        unknown_key(join(key, name), value, (join(key, known) for known in annotations))
+        for name, value in values.items()
         if name not in annotations
     ]
     converted: dict[str, Any] = {}
@@ -123,9 +172,20 @@ def convert(annotation: Any, value: object, key: str) -> tuple[Any, list[str]]:
     except Mismatch:
         guess = nearest(value, words_of(annotation)) if isinstance(value, str) else None
         hint = f"; did you mean {guess}?" if guess else ""
+        if isinstance(value, int) and not mismatched(annotation, [value, value]):
+            hint = f"; did you mean [{value},{value}]?"
         if isinstance(value, str) and "," in value:
             hint += "; several values need -m"
         return None, [f"{key}: expected {describe(annotation)}; received {value!r}{hint}"]
+
+
+def mismatched(annotation: Any, value: object) -> bool:
+    """Whether a value does not fit."""
+    try:
+        convert_plain(annotation, value)
+    except Mismatch:
+        return True
+    return False
 
 
 def optional_settings(annotation: Any) -> type | None:

@@ -7,7 +7,19 @@ from typing import Literal
 
 import pytest
 
-from cnntrain.settings import Count, Fraction, Positive, nearest, read, to_mapping
+from cnntrain.config import every_key
+from cnntrain.phases import Phase
+from cnntrain.settings import (
+    ELSEWHERE,
+    ELSEWHERE_ANSWERS,
+    Count,
+    Fraction,
+    Positive,
+    fields_of,
+    nearest,
+    read,
+    to_mapping,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +88,9 @@ def test_settings_survive_the_way_to_plain_values_and_back():
 def test_the_nearest_name_is_found_or_none():
     assert nearest("lenet", ["lenet5", "resnet34"]) == "lenet5"
     assert nearest("zzz", ["lenet5", "resnet34"]) is None
+
+
+def test_what_other_programs_call_things_leads_to_keys_that_there_are():
+    known = {*every_key(), "hydra.run.dir"} | {f"schedule.phases.all.{name}" for name in fields_of(Phase)}
+    assert {target.partition("=")[0] for target in ELSEWHERE.values()} <= known
+    assert not {*ELSEWHERE, *ELSEWHERE_ANSWERS} & known
