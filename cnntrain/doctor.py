@@ -33,7 +33,8 @@ def examine(labelled: LabelledImages) -> list[Diagnosis]:
 
 
 def bad_files(labelled: LabelledImages) -> Iterator[Diagnosis]:
-    """Files that were left out."""
+    """Files that were left out, and what was read otherwise than it is written."""
+    yield from map(Diagnosis, labelled.train.table.notes)
     if labelled.quarantined:
         named = "; ".join(f"{path}: {reason}" for path, reason in labelled.quarantined[:NAMED])
         yield Diagnosis(f"{len(labelled.quarantined):,} files can't be used: {named}{dots(labelled.quarantined)}")

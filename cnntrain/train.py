@@ -217,6 +217,8 @@ class Job:
         for name in self.experiment.optimizer.phases:
             if name not in self.epochs:
                 self.terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
+        for note in self.labelled.train.table.notes:
+            self.terminal.warning(note)
         files = self.labelled.quarantined
         if files:
             self.run_dir.write_quarantine(files)

@@ -100,7 +100,6 @@ def test_a_bad_image_is_quarantined_as_in_a_folder(photos: Path) -> None:
         ("sub/../../photos2/a.png,cat", "line 14: expected the path of a file in data.root="),
         ("/etc/passwd,cat", "line 14: expected the path of a file in data.root=.*; found '/etc/passwd'"),
         (",cat", "line 14: expected the path of a file"),
-        ("sub/3.png,cat", "line 14: sub/3.png stands in line 5 already; name each file once"),
         ("sub/3.png", "line 14: expected 2 columns; found 1"),
         ('sub/3.png,"cat', "line 14: unexpected end of data"),
     ],
@@ -144,12 +143,91 @@ def test_what_is_wrong_with_the_file_is_said(
         CsvFile(path=path, **settings).table()
 
 
-def test_a_file_that_is_missing_or_no_utf8_is_named(photos: Path) -> None:
+def test_a_file_that_is_missing_is_named(photos: Path) -> None:
     with pytest.raises(DataError, match="data.path=.*nowhere.csv: can't be read: No such file or directory"):
         CsvFile(path=photos / "nowhere.csv").table()
-    path = write(photos, "image,label", "sub/0.png,größe", encoding="latin-1")
-    with pytest.raises(DataError, match="expected UTF-8 text.*save the file as UTF-8"):
+
+
+TABLES = [  # what tables are like, the settings that read them, the lines left out, what is said
+    ("backslashes", [r"sub\{n}.png,{label}"], {}, [], ""),
+    ("no suffix", ["sub/{n},{label}"], {"suffix": ".png"}, [], ""),
+    ("no suffix, and only one file fits", ["sub/{n},{label}"], {}, [], ""),
+    ("spaces around labels", ["sub/{n}.png, {label} "], {}, [], ""),
+    ("a repeated line", ["sub/{n}.png,{label}", "sub/3.png,cat"], {}, ["line 14: repeats sub/3.png of line 5"], ""),
+    (
+        "a conflict",
+        ["sub/{n}.png,{label}", "sub/3.png,dog"],
+        {},
+        [f"line {line}: sub/3.png is cat in line 5 and dog in line 14" for line in (5, 14)],
+        "",
+    ),
+    ("an empty label", ["sub/{n}.png,{label}", "sub/3.png, "], {}, ["line 14: the label is empty"], ""),
+    (
+        "several labels in one cell",
+        ["sub/{n}.png,{label}", "sub/3.png,cat|dog"],
+        {"max_bad_fraction": 0.5},
+        [f"line {line}: sub/3.png is cat in line 5 and cat|dog in line 14" for line in (5, 14)],
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "templates", "settings", "left_out", "note"), TABLES)
+def test_tables_as_people_have_them(photos, what, templates, settings, left_out, note) -> None:
+    lines = [*twelve(templates[0]), *templates[1:]]
+    table = CsvFile(path=write(photos, "image,label", *lines), **{"max_bad_fraction": 0.2, **settings}).table()
+    assert table.class_names == ("cat", "dog")
+    assert [f"{name}: {reason}" for name, reason in table.quarantined] == left_out
+    assert len(table.labels) == 12 - (len(left_out) == 2)
+    assert set(table.names.paths or ()) <= {f"sub/{n}.png" for n in range(12)}
+    assert table.notes == ()
+
+
+def test_more_bad_lines_than_may_be_end_a_run_with_their_numbers(photos) -> None:
+    path = write(photos, "image,label", *twelve("sub/{n}.png,{label}"), "sub/3.png,cat", "", "sub/4.png,cat")
+    message = (
+        r"3 of 14 lines can't be used, more than data.max_bad_fraction=0.1:\n"
+        r"  line 6: sub/4.png is dog in line 6 and cat in line 16\n"
+        r"  line 14: repeats sub/3.png of line 5\n  line 16: "
+    )
+    with pytest.raises(DataError, match=message):
         CsvFile(path=path).table()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16-LE"), ("utf-16-be", "UTF-16-BE"), ("latin-1", "Latin-1")],
+)
+def test_other_encodings_are_read_and_said(cnntrain, photos, tmp_path, encoding, name) -> None:
+    path = write(photos, "image,label", *twelve("sub/{n}.png,{label}ö"), encoding=encoding)
+    table = CsvFile(path=path).table()
+    assert table.class_names == ("catö", "dogö")
+    assert len(table.notes) == 1 and f"is no UTF-8 text: it was read as {name}" in table.notes[0]
+
+
+def test_whole_numbers_with_decimals_are_the_same_labels(photos) -> None:
+    lines = [f"sub/{n}.png,{('0', '1.0', '0.0', '1')[n % 4]}" for n in range(12)]
+    table = CsvFile(path=write(photos, "image,label", *lines)).table()
+    assert (table.class_names, table.labels.tolist()) == (("0", "1"), [0, 1] * 6)
+
+
+def test_several_labels_in_one_cell_are_said(cnntrain, photos, tmp_path) -> None:
+    lines = [f"sub/{n}.png,{('cat', 'dog', 'cat|dog')[n % 3]}" for n in range(12)]
+    path = write(photos, "image,label", *lines)
+    code, output = cnntrain(
+        "experiment=smoke", "data=csv", f"data.path={path}", "report=false", f"hydra.run.dir={tmp_path / 'run'}"
+    )
+    assert code == 0
+    assert "warning: classes such as 'cat|dog' look like several labels in one cell" in output
+
+
+def test_columns_of_classes_hold_one_1_in_each_line(photos) -> None:
+    lines = [f"sub/{n}.png,{','.join(str(int(n % 3 == place)) for place in range(3))}" for n in range(12)]
+    path = write(photos, "image,cat,dog,bird", *lines, "sub/0.png,1,1,0", "sub/1.png,0,0,0", "sub/2.png,0,0,2")
+    table = CsvFile(path=path, label_columns=("cat", "dog", "bird"), max_bad_fraction=0.2).table()
+    assert [table.class_names[label] for label in table.labels] == ["cat", "dog", "bird"] * 4
+    reason = "expected 1 in one of the columns of classes, and 0 in the others"
+    assert table.quarantined == tuple((f"line {line}", reason) for line in (14, 15, 16))
 
 
 def test_the_configuration_knows_csv_and_its_keys() -> None:

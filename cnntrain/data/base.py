@@ -26,7 +26,8 @@ class Table:
     `parts` names stretches of them (`train`, `test`, …) as (start, stop). `labels` are class numbers (n,);
     `ids` are int64 (n,) and stay with an example when others come or go: random draws are keyed by them;
     `names` say in words which example one is, such as a path. Rows of one group (n,) stay in one split.
-    `quarantined` are files that were left out: (path, reason) each; `findings` what the others' check found.
+    `quarantined` are files that were left out: (path, reason) each; `findings` what the others' check found;
+    `notes` say what was read otherwise than it is written.
     `boxes`, where the source has any, are float32 (n, 4); see boxes.py.
     """
 
@@ -40,6 +41,7 @@ class Table:
     quarantined: tuple[tuple[str, str], ...] = ()
     findings: "tuple[Finding, ...]" = ()
     boxes: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def with_images(self, images: "Images") -> "Table":
         """The same examples, read from elsewhere."""

@@ -1,5 +1,6 @@
 """What sources of image files have in common: any kind of image, and files that can't be used left out."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -39,21 +40,21 @@ class Listing:
     groups: np.ndarray | None = None
     boxes: DrawnBoxes | None = None
     left_out: tuple[tuple[str, str], ...] = ()
+    bad_rows: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def only(self, kept: np.ndarray) -> "Listing":
         """The files for which `kept` (n,) is true."""
         before = np.concatenate([[0], np.cumsum(kept)])
-        return Listing(
-            root=self.root,
+        return dataclasses.replace(
+            self,
             names=[name for name, keep in zip(self.names, kept, strict=True) if keep],
             labels=self.labels[kept],
-            class_names=self.class_names,
             parts={
                 part: (int(before[start]), int(before[stop])) for part, (start, stop) in self.parts.items()
             },
             groups=None if self.groups is None else self.groups[kept],
             boxes=None if self.boxes is None else self.boxes.only(kept),
-            left_out=self.left_out,
         )
 
 
@@ -102,9 +103,10 @@ class FileSource(Source):
         kept = np.array([not file.companion for file in checked], bool)
         listing, checked = listing.only(kept), [file for file in checked if not file.companion]
         bad = [file for file in checked if file.finding.reason]
-        if bad and len(bad) > self.max_bad_fraction * len(checked):
+        wrong, looked_at = len(bad) + len(listing.bad_rows), len(checked) + len(listing.bad_rows)
+        if bad and wrong > self.max_bad_fraction * looked_at:
             raise DataError(
-                f"{listing.root}: {len(bad):,} of {len(checked):,} files can't be used, more than"
+                f"{listing.root}: {wrong:,} of {looked_at:,} files can't be used, more than"
                 f" data.max_bad_fraction={self.max_bad_fraction:g}; mend or remove them,"
                 f" or raise the limit:\n{reasons(bad)}"
             )
@@ -119,7 +121,8 @@ class FileSource(Source):
             class_names=listing.class_names,
             parts=listing.parts,
             groups=listing.groups,
-            quarantined=(*((file.name, file.finding.reason) for file in bad), *listing.left_out),
+            quarantined=(*((file.name, file.finding.reason) for file in bad), *listing.bad_rows, *listing.left_out),
+            notes=listing.notes,
             findings=tuple(file.finding for file in good),
             boxes=None if listing.boxes is None else listing.boxes.in_images([file.finding for file in good]),
         )

@@ -1,0 +1,48 @@
+"""The files that a table means."""
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class FileNames:
+    """Finds the files that a table means, by their paths below a root."""
+
+    def __init__(self, root: Path, suffix: str | None):
+        self.root = root
+        self.suffix = suffix or ""
+        self.by_stem: dict[str, dict[str, list[str]]] = {}  # of each folder: its files, by their names without suffix
+
+    def find_all(self, texts: Iterable[str]) -> list[str | None]:
+        """The path of each file relative to the root; None for one that leads out of it or stands for no file."""
+        return [self.find(text.strip()) for text in texts]
+
+    def find(self, text: str) -> str | None:
+        """One file: as it is written, or with the slashes of another system, or with the suffix that is missing."""
+        written = inside(self.root, text + self.suffix if text else text)
+        if written is None or os.path.lexists(self.root / written):
+            return written
+        name = inside(self.root, (text + self.suffix).replace("\\", "/"))
+        if name is None or self.suffix or os.path.lexists(self.root / name):
+            return name
+        folder, stem = os.path.split(name)
+        fitting = self.files_of(folder).get(stem, [])
+        return os.path.join(folder, fitting[0]) if len(fitting) == 1 else name
+
+    def files_of(self, folder: str) -> dict[str, list[str]]:
+        """The files of a folder below the root, by their names without suffix."""
+        if folder not in self.by_stem:
+            found: dict[str, list[str]] = defaultdict(list)
+            with contextlib.suppress(OSError):
+                for name in os.listdir(self.root / folder):
+                    found[os.path.splitext(name)[0]].append(name)
+            self.by_stem[folder] = found
+        return self.by_stem[folder]
+
+
+def inside(root: Path, text: str) -> str | None:
+    """A path relative to the root, None where it leads out of it or stands for no file."""
+    relative = os.path.relpath(os.path.join(root, text), root) if text else "."
+    return None if relative == "." or relative.split(os.sep)[0] == ".." else relative
