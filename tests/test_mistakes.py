@@ -100,7 +100,7 @@ DATA = [
     ("data=csv data.path={tmp}/no_column.csv", 3, "data.image_column=image: {tmp}/no_column.csv has no such column"),
     ("data=csv data.path={tmp}/ragged.csv", 3, "ragged.csv, line 3: expected 2 columns; found 1"),
     ("data=csv data.path={tmp}/missing.csv", 3, "line 3: there is no file"),
-    ("data=csv data.path={tmp}/latin.csv", 3, "expected UTF-8 text"),
+    ("data=csv data.path={tmp}/latin.csv", 3, "expected at least two classes; found ['süß']"),
     ("data=idx data.path={tmp}/empty", 3, "expected a file train-images-idx3-ubyte"),
     ("data=idx data.path={tmp}/bad_idx", 3, "expected an idx file of 3 dimensions"),
     ("data=tfds data.name=mnits", 2, "TensorFlow Datasets has no set 'mnits': did you mean mnist?"),
