@@ -16,6 +16,7 @@ from cnntrain.data.folder import PARTS
 from cnntrain.data.formats.told import Numbers, four_numbers
 from cnntrain.errors import DataError
 from cnntrain.settings import unknown
+from cnntrain.wording import counted
 
 DELIMITERS = ",;\t|"
 PART_OF_WORD = {word: part for part, words in PARTS.items() for word in words}
@@ -188,7 +189,7 @@ def refuse_bad_lines(
         problems.append(f"  line {line.number}: {problem}")
     if problems:
         more = ["  …"] if len(problems) > NAMED else []
-        count = f"{len(problems):,} of {len(lines):,} lines can't be used"
+        count = f"{len(problems):,} of {counted(len(lines), 'line')} can't be used"
         raise DataError("\n".join([f"data.path={path}: {count}:", *problems[:NAMED], *more]))
 
 

@@ -13,6 +13,7 @@ from cnntrain.data.base import Names, Source, Table
 from cnntrain.data.drawn_boxes import DrawnBoxes
 from cnntrain.errors import DataError
 from cnntrain.settings import Between, Count, Fraction
+from cnntrain.wording import counted
 
 if TYPE_CHECKING:
     from cnntrain.data.check import Checked
@@ -104,7 +105,7 @@ class FileSource(Source):
         bad = [file for file in checked if file.finding.reason]
         if bad and len(bad) > self.max_bad_fraction * len(checked):
             raise DataError(
-                f"{listing.root}: {len(bad):,} of {len(checked):,} files can't be used, more than"
+                f"{listing.root}: {len(bad):,} of {counted(len(checked), 'file')} can't be used, more than"
                 f" data.max_bad_fraction={self.max_bad_fraction:g}; mend or remove them,"
                 f" or raise the limit:\n{reasons(bad)}"
             )
