@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnntrain.data import Examples, LabelledImages
+from cnntrain.wording import counted
 
 SPLITS = ("train", "validation", "test")
 IMBALANCE = 10  # the largest class by the smallest, from where it is worth a word
@@ -37,7 +38,8 @@ def bad_files(labelled: LabelledImages) -> Iterator[Diagnosis]:
     yield from map(Diagnosis, labelled.train.table.notes)
     if labelled.quarantined:
         named = "; ".join(f"{path}: {reason}" for path, reason in labelled.quarantined[:NAMED])
-        yield Diagnosis(f"{len(labelled.quarantined):,} files can't be used: {named}{dots(labelled.quarantined)}")
+        files = counted(len(labelled.quarantined), "file")
+        yield Diagnosis(f"{files} can't be used: {named}{dots(labelled.quarantined)}")
 
 
 def class_problems(labelled: LabelledImages) -> Iterator[Diagnosis]:
@@ -55,7 +57,8 @@ def class_problems(labelled: LabelledImages) -> Iterator[Diagnosis]:
         names = labelled.class_names
         small, large = names[int(np.where(counts > 0, counts, most).argmin())], names[int(counts.argmax())]
         yield Diagnosis(
-            f"{large} has {most:,} training images, {small} {least:,}; class_weights=balanced weighs them alike"
+            f"{large} has {counted(most, 'training image')}, {small} {least:,};"
+            " class_weights=balanced weighs them alike"
         )
 
 
@@ -68,7 +71,7 @@ def duplicates(labelled: LabelledImages) -> Iterator[Diagnosis]:
     equal = {pair for group in groups for pair in itertools.combinations(group, 2) if len(group) <= CROWDED}
     if groups:
         extra = sum(len(group) - 1 for group in groups)
-        yield Diagnosis(f"{extra:,} images occur again, byte for byte")
+        yield Diagnosis(f"{counted(extra, 'image occurs', 'images occur')} again, byte for byte")
     yield from across(labelled, members, sorted(equal), "the same image")
     checked = len(labelled.validation) + len(labelled.test)
     leaked = {two for one, two in equal if members[one][0] == "train" != members[two][0]}
@@ -91,11 +94,16 @@ def across(
     leaks = [pair for pair in pairs if members[pair[0]][0] != members[pair[1]][0]]
     if leaks:
         listed = "; ".join(map(named, leaks[:NAMED]))
-        yield Diagnosis(f"{len(leaks):,} times {what} is in two splits: {listed}{dots(leaks)}")
+        yield Diagnosis(f"{once(len(leaks))} {what} is in two splits: {listed}{dots(leaks)}")
     torn = [pair for pair in pairs if table.labels[members[pair[0]][1]] != table.labels[members[pair[1]][1]]]
     if torn:
         listed = "; ".join(map(named, torn[:NAMED]))
-        yield Diagnosis(f"{len(torn):,} times {what} is in two classes: {listed}{dots(torn)}")
+        yield Diagnosis(f"{once(len(torn))} {what} is in two classes: {listed}{dots(torn)}")
+
+
+def once(number: int) -> str:
+    """How often."""
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def groups_of(keys: Sequence[bytes]) -> list[list[int]]:

@@ -14,6 +14,7 @@ from cnntrain.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weig
 from cnntrain.optimizers import Optimizer, loss_scaled
 from cnntrain.phases import Phase, learning_rate_curve
 from cnntrain.terminal import duration
+from cnntrain.wording import counted
 
 if TYPE_CHECKING:
     from cnntrain.data.pipeline import Batches
@@ -62,7 +63,7 @@ class PhaseTraining:
         layers = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers, {names[0]} to {names[-1]},"
         trained = sum(int(np.prod(variable.shape)) for variable in self.job.model.trainable_variables)
         total = self.job.model.count_params()
-        return f"{self.name}: {self.epochs} epochs, training {layers} {trained:,} of {total:,} parameters"
+        return f"{self.name}: {counted(self.epochs, 'epoch')}, training {layers} {trained:,} of {total:,} parameters"
 
     def keep_features(self, network: keras.Model) -> None:
         """Runs the frozen layers once on the validation images, and on views of the training images."""
@@ -140,8 +141,8 @@ class PhaseTraining:
             job.followers.log(progress.history)
             job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
         if progress.epochs < self.epochs:
-            patience = self.phase.early_stopping_patience
-            job.terminal.line(f"{self.name}: no gain in {patience} epochs; best was {progress.best_epoch}")
+            patience = counted(self.phase.early_stopping_patience or 0, "epoch")
+            job.terminal.line(f"{self.name}: no gain in {patience}; best was {progress.best_epoch}")
 
     def train_epoch(self, number: int) -> dict[str, Any]:
         """What is left of one epoch's training; the epoch's row of the history without validation."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnntrain.phases import Phase
+from cnntrain.wording import counted
 
 
 @dataclass
@@ -71,11 +72,11 @@ class Progress:
 
     def place(self) -> str:
         """Where the run stands, in words."""
-        within = f" and {self.steps:,} steps of the next" if self.steps else ""
-        return f"{len(self.history)} epochs{within}" if len(self.history) != 1 else f"1 epoch{within}"
+        within = f" and {counted(self.steps, 'step')} of the next" if self.steps else ""
+        return counted(len(self.history), "epoch") + within
 
     def reached(self) -> str:
         """What a run that ends now has to show."""
         if not self.history:
             return "no finished epoch"
-        return f"the history of {len(self.history)} epochs, with the network of epoch {self.best_epoch},"
+        return f"the history of {counted(len(self.history), 'epoch')}, with the network of epoch {self.best_epoch},"

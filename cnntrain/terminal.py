@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cnntrain.wording import counted
+
 CLASSES_SHOWN = 20
 PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
 
@@ -120,7 +122,7 @@ class Terminal:
             text += f", mean IoU {measures['mean_iou']:.4f}"
             text += f", right with an IoU of 0.5 {measures['accuracy_iou_50']:.4f}"
             text += f", of 0.75 {measures['accuracy_iou_75']:.4f}"
-        self.line(f"{text}, loss {measures['loss']:.4f}, {measures['examples']:,} images", style="bold")
+        self.line(f"{text}, loss {measures['loss']:.4f}, {counted(measures['examples'], 'image')}", style="bold")
 
     def next_commands(self, run: Path, more: Sequence[tuple[str, str]]) -> None:
         """What can be typed next about a finished run, with what it does, and `more` of that."""

@@ -26,6 +26,7 @@ from cnntrain.settings import to_mapping
 from cnntrain.signals import StopRequests
 from cnntrain.terminal import Terminal, duration
 from cnntrain.trackers.following import Followers
+from cnntrain.wording import counted
 
 if TYPE_CHECKING:
     import keras
@@ -186,12 +187,13 @@ class Job:
         names = ", ".join(labelled.class_names[:8]) + (", …" if len(labelled.class_names) > 8 else "")
         splits = ((len(labelled.split(name)), name) for name in ("train", "validation", "test"))
         fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
-        epochs = " + ".join(f"{name} {count}" for name, count in self.epochs.items())
+        phases = " + ".join(f"{name} {count}" for name, count in self.epochs.items())
+        epochs = f"{phases} {'epoch' if list(self.epochs.values()) == [1] else 'epochs'}"
         return {
             "model": f"{experiment.model.description}, {self.model.count_params():,} parameters, {size} input",
             "data": f"{experiment.data.title()}{fold}: " + ", ".join(f"{count:,} {name}" for count, name in splits),
             "classes": f"{len(labelled.class_names)}: {names}",
-            "training": f"{epochs} epochs of {self.steps_per_epoch:,} steps, batch {experiment.batch_size},"
+            "training": f"{epochs} of {counted(self.steps_per_epoch, 'step')}, batch {experiment.batch_size},"
             f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
             "device": backend.device_name(),
             "run": str(self.run_dir),
@@ -224,7 +226,7 @@ class Job:
             self.run_dir.write_quarantine(files)
             path, reason = files[0]
             more = f"; {len(files) - 1:,} more in {self.run_dir.quarantine}" if len(files) > 1 else ""
-            self.terminal.warning(f"{len(files):,} files left out: {printable(path)}: {reason}{more}")
+            self.terminal.warning(f"{counted(len(files), 'file')} left out: {printable(path)}: {reason}{more}")
 
     def test(self) -> None:
         """Measures the best epoch's weights on the validation and test images, once, and keeps every answer."""

@@ -37,7 +37,7 @@ def test_nothing_is_found_where_nothing_is_wrong(parted):
 
 def test_the_same_image_in_two_splits_is_found(parted):
     shutil.copy(parted / "train" / "a" / "0.png", parted / "test" / "a" / "copy.png")
-    assert "1 times the same image is in two splits: train: train/a/0.png and test: test/a/copy.png" in texts(
+    assert "once the same image is in two splits: train: train/a/0.png and test: test/a/copy.png" in texts(
         parted, validation=0.0
     )
 
@@ -59,7 +59,7 @@ def test_classes_of_very_different_size_are_named(tmp_path):
 
 def test_bad_files_are_named(photos):
     (photos / "dark" / "0.jpg").write_bytes(b"no image")
-    assert "1 files can't be used: dark/0.jpg: " in texts(photos)
+    assert "1 file can't be used: dark/0.jpg: " in texts(photos)
 
 
 def test_a_class_that_training_lacks_makes_it_pointless(parted, cnntrain):

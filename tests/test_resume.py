@@ -175,7 +175,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(short, cnntrain, tmp_p
 REFUSED = [
     (["optimizer.learning_rate=1"], "  optimizer.learning_rate: 1.0, was 0.0"),
     (["seed=3", "batch_size=8"], "  batch_size: 8, was 16"),
-    (["schedule.phases.all.epochs=1"], "  schedule.phases.all: 1 epochs, was 2: it has had 2 already"),
+    (["schedule.phases.all.epochs=1"], "  schedule.phases.all: 1 epoch, was 2: it has had 2 already"),
     (["schedule.phases.all.early_stopping_patience=1"], "  schedule.phases.all.early_stopping_patience: 1, was None"),
     (["schedule.phases.all.learning_rate_schedule=cosine", "schedule.phases.all.epochs=5"], "the rate depends on it"),
     (["+schedule.phases.more.epochs=2", "data.split_seed=4"], "  data.split_seed: 4, was 0"),

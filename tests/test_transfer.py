@@ -137,7 +137,7 @@ def test_what_takes_too_much_room_is_not_kept_and_that_is_said(transfer, monkeyp
 def test_each_phase_says_what_it_trains_and_starts_its_learning_rate_anew(transfer):
     run, said = transfer("run", "optimizer.phases={head: {learning_rate: 0.2, decay: 0.5}, all: {learning_rate: 0.01}}")
     assert "head: 4 epochs, training class 18 of" in said
-    assert "all: 1 epochs, training 5 layers, block1_conv to class," in said
+    assert "all: 1 epoch, training 5 layers, block1_conv to class," in said
     rates = [float(row["learning_rate"]) for row in history_of(run)]
     np.testing.assert_allclose(
         rates, [0.2 / (1 + 0.5 * steps) for steps in (4, 8, 12, 16)] + [0.01 / (1 + 0.001 * 4)], rtol=1e-4
@@ -271,6 +271,6 @@ def test_gradual_unfreezing_trains_one_more_stage_at_a_time(transfer):
         "run", "schedule=gradual", "~schedule.phases.all", "schedule.phases.head.epochs=1",
         "schedule.phases.last_stage.epochs=1", "schedule.phases.last_2_stages.epochs=1",
     )  # fmt: skip
-    assert "head: 1 epochs, training class " in said
-    assert "last_stage: 1 epochs, training block2_conv, block2_bn, class " in said
-    assert "last_2_stages: 1 epochs, training 5 layers, block1_conv to class," in said
+    assert "head: 1 epoch, training class " in said
+    assert "last_stage: 1 epoch, training block2_conv, block2_bn, class " in said
+    assert "last_2_stages: 1 epoch, training 5 layers, block1_conv to class," in said

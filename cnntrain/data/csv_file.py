@@ -16,6 +16,7 @@ from cnntrain.data.file_names import FileNames
 from cnntrain.data.file_source import NAMED, FileSource, Listing, printable
 from cnntrain.data.folder import PARTS
 from cnntrain.errors import DataError
+from cnntrain.wording import counted
 
 PART_OF_WORD = {word: part for part, words in PARTS.items() for word in words}
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
@@ -157,7 +158,8 @@ def unusable(path: Path, problems: Mapping[int, str], count: int, *, limit: str 
     """What to say of lines that can't be used, by their number: the first few of them."""
     named = [f"  line {number}: {text}" for number, text in list(problems.items())[:NAMED]]
     more = ["  …"] if len(problems) > NAMED else []
-    return "\n".join([f"data.path={path}: {len(problems):,} of {count:,} lines can't be used{limit}:", *named, *more])
+    heading = f"data.path={path}: {len(problems):,} of {counted(count, 'line')} can't be used{limit}:"
+    return "\n".join([heading, *named, *more])
 
 
 def label_of(line: Line) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cnntrain.errors import DataError
+from cnntrain.wording import counted
 
 if TYPE_CHECKING:
     from cnntrain.data.examine import Finding
@@ -65,7 +66,7 @@ class DrawnBoxes:
         lines = [f"  {self.places[row]}: {text}" for row, text in problems if text]
         if lines:
             more = ["  …"] if len(lines) > NAMED else []
-            heading = f"{len(lines):,} of {len(rows):,} boxes can't be used; mend or remove them:"
+            heading = f"{len(lines):,} of {counted(len(rows), 'box', 'boxes')} can't be used; mend or remove them:"
             raise DataError("\n".join([heading, *lines[:NAMED], *more]))
 
 

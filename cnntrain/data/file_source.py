@@ -14,6 +14,7 @@ from cnntrain.data.base import Names, Source, Table
 from cnntrain.data.drawn_boxes import DrawnBoxes
 from cnntrain.errors import DataError
 from cnntrain.settings import Between, Count, Fraction
+from cnntrain.wording import counted
 
 if TYPE_CHECKING:
     from cnntrain.data.check import Checked
@@ -106,7 +107,7 @@ class FileSource(Source):
         wrong, looked_at = len(bad) + len(listing.bad_rows), len(checked) + len(listing.bad_rows)
         if bad and wrong > self.max_bad_fraction * looked_at:
             raise DataError(
-                f"{listing.root}: {wrong:,} of {looked_at:,} files can't be used, more than"
+                f"{listing.root}: {wrong:,} of {counted(looked_at, 'file')} can't be used, more than"
                 f" data.max_bad_fraction={self.max_bad_fraction:g}; mend or remove them,"
                 f" or raise the limit:\n{reasons(bad)}"
             )

@@ -18,6 +18,7 @@ from cnntrain.resume.state_keeping import progress_of
 from cnntrain.run_dir import RunDir
 from cnntrain.settings import flat, to_mapping
 from cnntrain.signals import StopRequests
+from cnntrain.wording import counted
 
 # settings that change no result, or only where data are found: those are compared by themselves
 HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker")
@@ -95,7 +96,8 @@ def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, st
     length = now.schedule.lengths(steps, limit=limit)[name]
     if run_dir.finished and progress.phase == name and progress.at_end_of(phase, length):
         capped = f", since limits.epochs_per_phase={limit}" if limit == length else ""
-        raise ConfigError(f"{run_dir}: finished; nothing is left to train: {name} has {length} epochs{capped}")
+        epochs = counted(length, "epoch")
+        raise ConfigError(f"{run_dir}: finished; nothing is left to train: {name} has {epochs}{capped}")
 
 
 def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
@@ -142,7 +144,8 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
         if lengths[name] != was[name]:
             done = progress.epochs if name == progress.phase else None
             wrong = why_decisive(now.schedule.phases[name], lengths[name], was=was[name], done=done)
-            found += [f"schedule.phases.{name}: {lengths[name]} epochs, was {was[name]}: {wrong}"] if wrong else []
+            epochs = counted(lengths[name], "epoch")
+            found += [f"schedule.phases.{name}: {epochs}, was {was[name]}: {wrong}"] if wrong else []
     return found
 
 
