@@ -18,12 +18,17 @@ from cnntrain.settings import unknown
 Group = TypeVar("Group", Architecture, Source)
 
 
-def prepare(experiment: Experiment) -> tuple[Experiment, LabelledImages, NetworkInput]:
-    """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them."""
+def prepare(
+    experiment: Experiment, *, empty_classes: bool = False
+) -> tuple[Experiment, LabelledImages, NetworkInput]:
+    """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them.
+
+    `empty_classes`: classes may lack images.
+    """
     experiment.data.check()
     experiment.model.check_files()
     backend.load()
-    labelled = experiment.data.load()
+    labelled = experiment.data.load(empty_classes=empty_classes)
     backend.start_run(seed=experiment.seed, precision=experiment.precision)
     experiment, network_input = fit_to_data(experiment, labelled)
     return experiment, labelled, network_input

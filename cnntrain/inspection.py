@@ -1,6 +1,7 @@
 """`cnntrain inspect`: what data are, what is wrong with them, and what a network will see of them."""
 
 import base64
+import dataclasses
 import io
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ from rich.table import Table
 
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
+from cnntrain.data.file_source import FileSource
 from cnntrain.doctor import SPLITS, Diagnosis, examine
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import write_whole
 from cnntrain.fitting import prepare
 from cnntrain.terminal import Terminal
+from cnntrain.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,15 +38,16 @@ def inspect(experiment: Experiment, *, out: Path | None) -> int:
 
     The exit code: 0, or 3 where training would be pointless.
     """
+    limit = getattr(experiment.data, "max_bad_fraction", 1.0)
     if out is not None and out.suffix.lower() not in (".png", ".html"):
         raise ConfigError(f"--out: expected a file that ends in .png or .html; received {out}")
-    experiment, labelled, network_input = prepare(experiment)
+    experiment, labelled, network_input = prepare(whatever_is_wrong(experiment), empty_classes=True)
     terminal = Terminal()
     terminal.line(f"{experiment.data.title()}: {len(labelled.class_names)} classes", style="bold")
     terminal.table(class_table(labelled))
     for line in facts(labelled, network_input):
         terminal.line(line)
-    diagnoses = examine(labelled)
+    diagnoses = [*too_many_bad(labelled, limit), *examine(labelled)]
     for diagnosis in diagnoses:
         terminal.line(f"{'error' if diagnosis.pointless else 'warning'}: {diagnosis.text}", style="yellow")
     if not diagnoses:
@@ -54,6 +58,22 @@ def inspect(experiment: Experiment, *, out: Path | None) -> int:
     return DataError.exit_code if any(diagnosis.pointless for diagnosis in diagnoses) else 0
 
 
+def whatever_is_wrong(experiment: Experiment) -> Experiment:
+    """The experiment with any number of bad files: they are to be shown."""
+    if not isinstance(experiment.data, FileSource):
+        return experiment
+    return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, max_bad_fraction=1.0))
+
+
+def too_many_bad(labelled: LabelledImages, limit: float) -> list[Diagnosis]:
+    """What ends a run before it trains: more bad files than may be."""
+    bad, good = len(labelled.quarantined), len(labelled.train.table.labels)
+    if bad <= limit * (bad + good):
+        return []
+    text = f"{bad:,} of {counted(bad + good, 'file')} can't be used, more than data.max_bad_fraction={limit:g}"
+    return [Diagnosis(text, pointless=True)]
+
+
 def class_table(labelled: LabelledImages) -> Table:
     """How many examples each class has in each split, with a bar."""
     counts = {split: labelled.split(split).class_counts() for split in SPLITS}
@@ -62,7 +82,7 @@ def class_table(labelled: LabelledImages) -> Table:
     for column in table.columns[1:4]:
         column.justify = "right"
     for number in np.argsort(-total, kind="stable")[:CLASSES_SHOWN]:
-        bar = "█" * max(1, round(BAR * total[number] / total.max()))
+        bar = "█" * max(min(1, total[number]), round(BAR * total[number] / total.max()))
         numbers = (f"{counts[split][number]:,}" for split in SPLITS)
         table.add_row(escape(labelled.class_names[number]), *numbers, bar)
     if len(total) > CLASSES_SHOWN:

@@ -89,7 +89,7 @@ def test_a_class_whose_images_are_all_bad_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"no image in eel; these can't be used:\n  eel/a.jpg: the file is empty"
     ):
-        Folder(path=tmp_path).table()
+        Folder(path=tmp_path).load()
 
 
 @pytest.fixture

@@ -42,3 +42,20 @@ def test_what_systems_and_tools_leave_behind_is_passed_over(tmp_path, name, plac
         (tmp_path / "a" / file).write_bytes(b"no image")
     table = Folder(path=tmp_path).table()
     assert (table.class_names, len(table.labels), table.quarantined) == (("a", "b"), 8, ())
+
+
+def test_inspect_shows_the_rest_where_a_class_has_no_image_that_can_be_used(cnntrain, tmp_path):
+    root = write_photos(tmp_path / "photos", {"a": 6, "b": 6})
+    (root / "empty").mkdir()
+    (root / "bad").mkdir()
+    for number in range(3):
+        (root / "bad" / f"{number}.jpg").write_bytes(b"no image")
+    code, output = cnntrain("inspect", "data=folder", f"data.path={root}", "--out", tmp_path / "page.html")
+    assert code == 3
+    assert "4 classes" in output and "the network gets" in output
+    assert "error: train has no image of bad, empty" in output
+    assert "error: 3 of 15 files can't be used, more than data.max_bad_fraction=0.1" in output
+    assert "bad/0.jpg: not an image of a known format" in output
+    assert (tmp_path / "page.html").is_file()
+    code, output = cnntrain("data=folder", f"data.path={root}", "data.max_bad_fraction=0.5")
+    assert (code, "no image in bad, empty; these can't be used:\n  bad/0.jpg" in output) == (3, True)

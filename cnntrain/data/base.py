@@ -190,9 +190,17 @@ class Source:
         """All the images of the source; raises DataError."""
         raise TypeError(f"{type(self).__name__} gives no table")
 
-    def load(self) -> LabelledImages:
-        """Reads the source and divides it; raises DataError where a split can't be."""
+    def refuse_empty_classes(self, table: Table) -> None:
+        """Raises DataError where a class that the source names has no image."""
+
+    def load(self, *, empty_classes: bool = False) -> LabelledImages:
+        """Reads the source and divides it; raises DataError where a split can't be.
+
+        `empty_classes`: classes may lack images, as where data are only looked at.
+        """
         table = self.table()
+        if not empty_classes:
+            self.refuse_empty_classes(table)
         rows = splits.divide(self, table.labels, table.parts, groups=table.groups)
         if not len(rows.train):
             raise DataError(f"data.train={self.train}: no example is left for training; lower the other splits")

@@ -97,6 +97,15 @@ class FileSource(Source):
             remember=remember,
         )
 
+    def refuse_empty_classes(self, table: Table) -> None:
+        """Raises DataError where a class has no image that can be used."""
+        counts = np.bincount(table.labels, minlength=len(table.class_names))
+        empty = [name for name, count in zip(table.class_names, counts, strict=True) if not count]
+        if empty:
+            bad = table.quarantined
+            why = f"; these can't be used:\n{reasons(bad)}" if bad else "; remove the class or fill it"
+            raise DataError(f"{self.title()}: no image in {', '.join(map(printable, empty))}{why}")
+
     def table(self) -> Table:
         """All files that can be used; grey if all of them are, else colour."""
         listing = self.listing()
@@ -109,15 +118,14 @@ class FileSource(Source):
             raise DataError(
                 f"{listing.root}: {wrong:,} of {counted(looked_at, 'file')} can't be used, more than"
                 f" data.max_bad_fraction={self.max_bad_fraction:g}; mend or remove them,"
-                f" or raise the limit:\n{reasons(bad)}"
+                f" or raise the limit:\n{reasons([(file.name, file.finding.reason) for file in bad])}"
             )
         good = [file for file in checked if not file.finding.reason]
         listing = listing.only(np.array([not file.finding.reason for file in checked], bool))
-        refuse_empty_classes(listing, bad)
         return Table(
             images=as_images(good),
             labels=listing.labels,
-            ids=np.array([stable_id(name) for name in listing.names]),
+            ids=np.array([stable_id(name) for name in listing.names], np.int64),
             names=Names(paths=tuple(listing.names)),
             class_names=listing.class_names,
             parts=listing.parts,
@@ -142,19 +150,10 @@ def as_images(checked: "Sequence[Checked]", *, upright: bool = True) -> "FileIma
     )
 
 
-def reasons(bad: "Sequence[Checked]") -> str:
-    """A line for each of the first few files that can't be used."""
-    lines = [f"  {printable(file.name)}: {file.finding.reason}" for file in bad[:NAMED]]
+def reasons(bad: Sequence[tuple[str, str]]) -> str:
+    """A line for each of the first few files that can't be used: (name, reason) each."""
+    lines = [f"  {printable(name)}: {reason}" for name, reason in bad[:NAMED]]
     return "\n".join([*lines, *(["  …"] if len(bad) > NAMED else [])])
-
-
-def refuse_empty_classes(listing: Listing, bad: "Sequence[Checked]") -> None:
-    """Raises DataError where a class has no image that can be used."""
-    counts = np.bincount(listing.labels, minlength=len(listing.class_names))
-    empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
-    if empty:
-        why = f"; these can't be used:\n{reasons(bad)}" if bad else "; remove the class or fill it"
-        raise DataError(f"{listing.root}: no image in {', '.join(empty)}{why}")
 
 
 def red_green_blue(background: str | tuple[int, int, int]) -> tuple[int, int, int]:
