@@ -114,11 +114,12 @@ class FileSource(Source):
         listing, checked = listing.only(kept), [file for file in checked if not file.companion]
         bad = [file for file in checked if file.finding.reason]
         wrong, looked_at = len(bad) + len(listing.bad_rows), len(checked) + len(listing.bad_rows)
+        left_out = (*((file.name, file.finding.reason) for file in bad), *listing.bad_rows)
         if bad and wrong > self.max_bad_fraction * looked_at:
             raise DataError(
                 f"{listing.root}: {wrong:,} of {counted(looked_at, 'file')} can't be used, more than"
                 f" data.max_bad_fraction={self.max_bad_fraction:g}; mend or remove them,"
-                f" or raise the limit:\n{reasons([(file.name, file.finding.reason) for file in bad])}"
+                f" or raise the limit:\n{reasons(left_out)}"
             )
         good = [file for file in checked if not file.finding.reason]
         listing = listing.only(np.array([not file.finding.reason for file in checked], bool))
@@ -130,7 +131,7 @@ class FileSource(Source):
             class_names=listing.class_names,
             parts=listing.parts,
             groups=listing.groups,
-            quarantined=(*((file.name, file.finding.reason) for file in bad), *listing.bad_rows, *listing.left_out),
+            quarantined=(*left_out, *listing.left_out),
             notes=listing.notes,
             findings=tuple(file.finding for file in good),
             boxes=None if listing.boxes is None else listing.boxes.in_images([file.finding for file in good]),
