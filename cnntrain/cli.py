@@ -93,6 +93,8 @@ def train(words: list[str]) -> int:
             multirun.record_once(place.multirun, known, command=command)
         claim = functools.partial(RunDir.create, place.folder, exact=place.exact)
         try:
+            if place.exact:
+                RunDir.refuse_occupied(place.folder)
             return run(parse(values), claim, command=command, requests=requests, job_number=place.number)
         except CnntrainError as error:
             exit_codes.append(explain(error))

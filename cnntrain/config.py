@@ -86,6 +86,8 @@ class Experiment:
     `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
     `report`: whether the run ends by writing its page, report.html.
+    `epoch_lines`: which epochs have a line on the terminal; log.txt has all. `some`: of a phase of more than 20, those
+    that are better than all before, and every tenth.
     `tracker`: other programs that keep what the run gives.
     `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
     """
@@ -104,6 +106,7 @@ class Experiment:
     box_loss: BoxLoss = "mse"
     parallel_calls: Count | None = None
     report: bool = True
+    epoch_lines: Literal["all", "some"] = "some"
     tracker: Tracking = field(default_factory=Tracking)
     limits: Limits = field(default_factory=Limits)
     feature_cache: FeatureCache = field(default_factory=FeatureCache)

@@ -17,6 +17,14 @@ from cnntrain.yaml_file import read_yaml
 NEEDED_OF_RECORD = {"input": dict, "class_names": list, "data_fingerprint": str, "class_counts": dict}
 
 
+def occupied(path: Path) -> ConfigError:
+    """What to say where a run is to begin in the folder of another."""
+    return ConfigError(
+        f"hydra.run.dir={path}: holds a run already, and a run never overwrites another;"
+        " name a new folder, or remove this one"
+    )
+
+
 class RunDir:
     """The folder of one run.
 
@@ -62,10 +70,13 @@ class RunDir:
                 return run_dir
             if exact:
                 break
-        raise ConfigError(
-            f"hydra.run.dir={path}: holds a run already, and a run never overwrites another;"
-            f" name a new folder, or remove this one"
-        )
+        raise occupied(path)
+
+    @classmethod
+    def refuse_occupied(cls, path: Path) -> None:
+        """Raises ConfigError where a folder holds a run already; touches nothing."""
+        if cls(path).config.exists():
+            raise occupied(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":

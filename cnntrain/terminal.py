@@ -15,6 +15,7 @@ from rich.table import Table
 from cnntrain.wording import counted
 
 CLASSES_SHOWN = 20
+FEW_EPOCHS = 20  # of a phase, that all have a line
 PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
 
 
@@ -29,14 +30,15 @@ class Console(console.Console):
 class Terminal:
     """Prints to standard output; plain lines and no bar where that is no terminal.
 
-    All lines that stay also go to the run's log.
+    All lines that stay also go to the run's log. Unless `every_epoch` says so, long phases show only some of them.
     """
 
-    def __init__(self, log: Path | None = None):
+    def __init__(self, log: Path | None = None, *, every_epoch: bool = True):
         self.console = Console(highlight=False)
         if not self.console.is_terminal:
             self.console.width = PLAIN_WIDTH
         self.log = log
+        self.every_epoch = every_epoch
 
     def line(self, text: str, *, style: str | None = None) -> None:
         """A line that stays."""
@@ -101,7 +103,11 @@ class Terminal:
             if row.get(name, "") != "":
                 text += f"  {name} {row[name]:.4f}"
         text += f"  {row['learning_rate']:.2g}  {row['images_per_second']:,.0f} images/s  {duration(row['seconds'])}"
-        self.line(text + ("  *" if best else ""))
+        text += "  *" if best else ""
+        if best or self.every_epoch or epochs <= FEW_EPOCHS or row["epoch"] in (1, epochs) or not row["epoch"] % 10:
+            self.line(text)
+        else:
+            self._log(text)
 
     def result(self, measures: Mapping[str, Any], title: str) -> None:
         """The measures of a split, and those of its classes where they are few."""

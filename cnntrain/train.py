@@ -106,7 +106,7 @@ class Job:
         self.network_input = network_input
         self.model = model
         self.run_dir = run_dir
-        self.terminal = Terminal(run_dir.log)
+        self.terminal = Terminal(run_dir.log, every_epoch=experiment.epoch_lines == "all")
         self.requests = requests
         self.progress = Progress()
         self.box_head = box_head(experiment)
@@ -240,9 +240,15 @@ class Job:
             return
         results = answers["test"].measures()
         plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
-        self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch, "test": results})
+        measured, there = results["examples"], len(self.labelled.test)
+        cut = {"cut_short": {"examples": measured, "of": there}} if measured < there else {}
+        content = {"best_epoch": self.progress.best_epoch, **cut, "test": results}
+        self.run_dir.write_json(self.run_dir.metrics, content)
         self.followers.result(results, epoch=self.progress.best_epoch)
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
+        if cut:
+            steps = self.experiment.limits.steps
+            self.terminal.warning(f"limits.steps={steps} cut the test short: {measured:,} of {there:,} images")
 
     def answer(self, split: str) -> SplitAnswers:
         """The network's answers on a split."""

@@ -18,13 +18,17 @@ TOLD_ELSEWHERE = ("command", "class_names", "class_counts")
 
 @dataclass(frozen=True)
 class Headline:
-    """The test's outcome; `majority` is what always naming the commonest class of training would reach."""
+    """The test's outcome; `majority` is what always naming the commonest class of training would reach.
+
+    `of_examples`: of so many test images, where limits.steps cut the test short.
+    """
 
     accuracy: float
     low: float
     high: float
     loss: float
     examples: int
+    of_examples: int
     majority: float
     majority_class: str
     top_5: float | None
@@ -46,6 +50,7 @@ def headline(run: SavedRun) -> Headline | None:
         high=high,
         loss=measures["loss"],
         examples=measures["examples"],
+        of_examples=sum(run.record.get("class_counts", {}).get("test", [])),
         majority=measures["classes"][commonest]["support"] / measures["examples"],
         majority_class=commonest,
         top_5=measures.get("top_5_accuracy"),

@@ -21,7 +21,7 @@ from cnntrain.signals import StopRequests
 from cnntrain.wording import counted
 
 # settings that change no result, or only where data are found: those are compared by themselves
-HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker")
+HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker", "epoch_lines")
 PLACES = ("data.path", "data.root", "data.memory_limit_mb")
 LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
 DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
