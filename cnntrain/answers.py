@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from cnntrain.data.check import progress_bar
-from cnntrain.data.file_source import printable
-from cnntrain.terminal import Terminal
+from cnntrain.terminal import Terminal, cell
+from cnntrain.wording import printable
 
 SIDES = ("left", "top", "right", "bottom")
 
@@ -68,9 +67,9 @@ def write_table(answers: Iterable[Best], places: int) -> None:
     for name, top, box in answers:
         if box and len(table.columns) == 1 + places:
             table.add_column(", ".join(SIDES), justify="right")
-        cells = [f"{escape(label)} {number:.1%}" for label, number in top]
+        cells = [f"{cell(label)} {number:.1%}" for label, number in top]
         place = [", ".join(f"{side:.0f}" for side in box.values())] if box else []
-        table.add_row(escape(printable(name)), *cells, *place)
+        table.add_row(cell(name), *cells, *place)
     Terminal().table(table)
 
 
@@ -95,4 +94,5 @@ def write_csv(answers: Iterable[Best], places: int) -> None:
         if number == 0:
             writer.writerow(["path", *header, *box])
         place = [round(side, 2) for side in box.values()]
-        writer.writerow([printable(name), *(cell for pair in best for cell in pair), *place])
+        top = [value for label, probability in best for value in (printable(label), probability)]
+        writer.writerow([printable(name), *top, *place])

@@ -61,8 +61,9 @@ def main(words: list[str] | None = None) -> int:
 
 def explain(error: CnntrainError) -> int:
     """Prints a user's mistake; its exit code."""
-    for line in str(error).splitlines():
-        print(line, file=sys.stderr)
+    from cnntrain.wording import printable_lines
+
+    print(printable_lines(str(error)), file=sys.stderr)
     return error.exit_code
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from cnntrain.errors import ConfigError
 from cnntrain.files import whole_file
+from cnntrain.plots import font_file
+from cnntrain.wording import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,8 +35,19 @@ def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[np.ndarray, str]], text
         corners = round(left), round(top), max(round(left), round(right) - 1), max(round(top), round(bottom) - 1)
         pen.rectangle(corners, outline=colour, width=max(1, round(longer * LINE_SHARE)))
     size = max(8, round(longer * TEXT_SHARE))
-    pen.text((2, 1), text, fill=PREDICTED, font=ImageFont.load_default(size), stroke_width=1, stroke_fill="black")
+    shown, file = drawn_text(text)
+    font = ImageFont.truetype(file, size) if file else ImageFont.load_default(size)
+    pen.text((2, 1), shown, fill=PREDICTED, font=font, stroke_width=1, stroke_fill="black")
     return image
+
+
+def drawn_text(text: str) -> tuple[str, str | None]:
+    """A text as a picture shows it, and the file of its font (None: Pillow's own): escapes for what no font has."""
+    shown = printable(text)
+    if shown.isascii():
+        return shown, None
+    file = font_file(shown)
+    return (shown, file) if file else (shown.encode("ascii", "backslashreplace").decode(), None)
 
 
 class PictureFolder:

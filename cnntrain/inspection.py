@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from cnntrain.config import Experiment
@@ -19,7 +18,8 @@ from cnntrain.doctor import SPLITS, Diagnosis, examine
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.files import write_whole
 from cnntrain.fitting import prepare
-from cnntrain.terminal import Terminal
+from cnntrain.plots import drawable, font_families
+from cnntrain.terminal import Terminal, cell
 from cnntrain.wording import counted
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def class_table(labelled: LabelledImages) -> Table:
     for number in np.argsort(-total, kind="stable")[:CLASSES_SHOWN]:
         bar = "█" * max(min(1, total[number]), round(BAR * total[number] / total.max()))
         numbers = (f"{counts[split][number]:,}" for split in SPLITS)
-        table.add_row(escape(labelled.class_names[number]), *numbers, bar)
+        table.add_row(cell(labelled.class_names[number]), *numbers, bar)
     if len(total) > CLASSES_SHOWN:
         table.add_row(f"… {len(total) - CLASSES_SHOWN} more", "", "", "", "")
     table.add_row("all", *(f"{len(labelled.split(split)):,}" for split in SPLITS), "", style="bold")
@@ -191,7 +191,7 @@ def picture_grid(
     figure = Figure(figsize=(columns * 1.5, rows * 1.7), layout="constrained")
     for axes, image, title in zip(figure.subplots(rows, columns, squeeze=False).flat, images, titles, strict=False):
         axes.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
-        axes.set_title(title.replace("$", r"\$")[:20], fontsize=8)
+        axes.set_title(drawable(title[:20]), fontsize=8, family=font_families())
     for axes, image, box in zip(figure.axes, images, boxes if boxes is not None else (), strict=False):
         height, width = image.shape[:2]
         y, x, high, wide = box * [height, width, height, width]

@@ -12,7 +12,7 @@ from cnntrain import backend
 from cnntrain.answers import Answers, Prediction
 from cnntrain.data.base import Examples, Names, Table
 from cnntrain.data.check import check_files
-from cnntrain.data.file_source import PILLOWS_LIMIT, FileSource, as_images, printable
+from cnntrain.data.file_source import PILLOWS_LIMIT, FileSource, as_images
 from cnntrain.data.folder import files_below
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.drawing import PREDICTED, PictureFolder, draw_boxes
@@ -22,6 +22,7 @@ from cnntrain.models.applications import Application, find_backbone
 from cnntrain.models.imagenet import imagenet_classes
 from cnntrain.models.keras_weights import fetch_weights
 from cnntrain.settings import read
+from cnntrain.wording import printable
 
 if TYPE_CHECKING:
     import keras

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cnntrain.wording import counted
+from cnntrain.wording import counted, printable, printable_lines
 
 CLASSES_SHOWN = 20
 FEW_EPOCHS = 20  # of a phase, that all have a line
@@ -25,6 +25,11 @@ class Console(console.Console):
     def on_broken_pipe(self) -> None:
         """Leaves it to the command line, where that is no mistake."""
         raise BrokenPipeError
+
+
+def cell(text: str) -> str:
+    """A text as rich's tables show it as it is."""
+    return escape(printable(text))
 
 
 class Terminal:
@@ -42,6 +47,7 @@ class Terminal:
 
     def line(self, text: str, *, style: str | None = None) -> None:
         """A line that stays."""
+        text = printable_lines(text)
         self.console.print(escape(text), style=style, soft_wrap=True)
         self._log(text)
 
@@ -60,7 +66,7 @@ class Terminal:
         """What is about to run."""
         table = Table.grid(padding=(0, 2))
         for name, value in facts.items():
-            table.add_row(f"[bold]{escape(name)}[/bold]", escape(value))
+            table.add_row(f"[bold]{cell(name)}[/bold]", cell(value))
         self.table(table)
 
     @contextmanager
@@ -92,7 +98,7 @@ class Terminal:
             disable=not self.console.is_terminal,
         )
         with progress:
-            task = progress.add_task(escape(label), total=total)
+            task = progress.add_task(cell(label), total=total)
             yield lambda count: progress.advance(task, count)
 
     def epoch(self, row: Mapping[str, Any], *, epochs: int, best: bool) -> None:
@@ -119,7 +125,7 @@ class Terminal:
         if len(classes) <= CLASSES_SHOWN:
             for name, values in classes.items():
                 numbers = [f"{values[key]:.3f}" for key in ("precision", "recall", "f1")]
-                table.add_row(escape(name), *numbers, str(values["support"]))
+                table.add_row(cell(name), *numbers, str(values["support"]))
             self.table(table)
         text = f"{title}: accuracy {measures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
         if "top_5_accuracy" in measures:
@@ -153,7 +159,7 @@ class EpochBar:
 
     def __init__(self, progress: Progress, label: str, steps: int):
         self.progress = progress
-        self.task = progress.add_task(escape(label), total=steps, measures="")
+        self.task = progress.add_task(cell(label), total=steps, measures="")
 
     def update(self, done: int, measures: Mapping[str, float], *, images_per_second: float) -> None:
         """Moves the bar."""

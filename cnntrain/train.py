@@ -12,7 +12,6 @@ from cnntrain import backend, plots
 from cnntrain.config import Experiment
 from cnntrain.course import Course
 from cnntrain.data import Examples, LabelledImages
-from cnntrain.data.file_source import printable
 from cnntrain.errors import Stopped
 from cnntrain.evaluation import SplitAnswers, answer_split
 from cnntrain.fitting import class_weights, prepare
@@ -26,7 +25,7 @@ from cnntrain.settings import to_mapping
 from cnntrain.signals import StopRequests
 from cnntrain.terminal import Terminal, duration
 from cnntrain.trackers.following import Followers
-from cnntrain.wording import counted
+from cnntrain.wording import counted, printable
 
 if TYPE_CHECKING:
     import keras

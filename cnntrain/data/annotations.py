@@ -12,11 +12,12 @@ import numpy as np
 
 from cnntrain.data.csv_file import PART_OF_WORD, in_order, spans
 from cnntrain.data.drawn_boxes import DrawnBoxes, Objects, area
-from cnntrain.data.file_source import FileSource, Listing, printable
+from cnntrain.data.file_source import FileSource, Listing
 from cnntrain.data.folder import PARTS, files_below
 from cnntrain.data.formats import FORMS, SUFFIXES, read_annotations
 from cnntrain.data.formats.told import Numbers, Told
 from cnntrain.errors import DataError
+from cnntrain.wording import printable
 
 NAMED = 5
 

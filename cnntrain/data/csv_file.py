@@ -13,10 +13,10 @@ import numpy as np
 from cnntrain.data.csv_reading import Line, read_lines
 from cnntrain.data.drawn_boxes import DrawnBoxes, Form, Objects, area
 from cnntrain.data.file_names import FileNames
-from cnntrain.data.file_source import NAMED, FileSource, Listing, printable
+from cnntrain.data.file_source import NAMED, FileSource, Listing
 from cnntrain.data.folder import PARTS
 from cnntrain.errors import DataError
-from cnntrain.wording import counted
+from cnntrain.wording import counted, printable
 
 PART_OF_WORD = {word: part for part, words in PARTS.items() for word in words}
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from cnntrain.data.base import Names, Source, Table
 from cnntrain.data.drawn_boxes import DrawnBoxes
 from cnntrain.errors import DataError
 from cnntrain.settings import Between, Count, Fraction
-from cnntrain.wording import counted
+from cnntrain.wording import counted, printable
 
 if TYPE_CHECKING:
     from cnntrain.data.check import Checked
@@ -178,9 +177,3 @@ def stable_id(name: str) -> int:
     """A number of 56 bits that depends on the name alone."""
     digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=7).digest()
     return int.from_bytes(digest, "big")
-
-
-def printable(name: str) -> str:
-    """A file's name for a message: bytes that are no text, and control characters, as escapes."""
-    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from cnntrain.data.file_source import FileSource, Listing, printable
+from cnntrain.data.file_source import FileSource, Listing
 from cnntrain.errors import DataError
-from cnntrain.wording import counted
+from cnntrain.wording import counted, printable
 
 PARTS = {
     "train": ("train", "training"),

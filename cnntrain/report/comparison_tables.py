@@ -3,9 +3,9 @@
 from rich.markup import escape
 from rich.table import Table
 
-from cnntrain.data.file_source import printable
 from cnntrain.report.comparison import Comparison, row_of
 from cnntrain.terminal import Terminal, duration
+from cnntrain.wording import printable
 
 NAMED = 5
 

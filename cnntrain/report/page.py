@@ -4,8 +4,8 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnntrain.data.file_source import printable
 from cnntrain.terminal import duration
+from cnntrain.wording import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnntrain.data.base import Table
-from cnntrain.data.file_source import printable
 from cnntrain.errors import DataError
 from cnntrain.predictions import Predictions
+from cnntrain.wording import printable
 
 SIDE = 72  # pixels of the longer side
 IN_GALLERY = 24

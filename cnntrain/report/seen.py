@@ -8,11 +8,11 @@ import numpy as np
 
 from cnntrain.config import Experiment
 from cnntrain.data import Examples, LabelledImages
-from cnntrain.data.file_source import printable
 from cnntrain.data.network_input import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.report.pictures import Rectangle, thumbnail
 from cnntrain.report.saved_run import SavedRun
+from cnntrain.wording import printable
 
 if TYPE_CHECKING:
     from cnntrain.data.pipeline import Batches
