@@ -247,7 +247,7 @@ class Job:
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
         if cut:
             steps = self.experiment.limits.steps
-            self.terminal.warning(f"limits.steps={steps} cut the test short: {measured:,} of {there:,} images")
+            self.terminal.line(f"limits.steps={steps} cut the test short: {measured:,} of {there:,} images", style="yellow")
 
     def answer(self, split: str) -> SplitAnswers:
         """The network's answers on a split."""

@@ -12,6 +12,10 @@ SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "
 # the smallest settings of those that need no other environment, data or run
 SMALLEST = {
     "augmentation_gallery.py": ("--out", "{folder}/gallery.jpg"),
+    "frozen_features.py": ("--images", "8", "--epochs", "1", "--rounds", "1", "--cases", "head"),
+    "image_pipeline.py": ("--rounds", "1", "--only", "ours"),
+    "losses_of_boxes.py": ("--epochs", "1", "--seeds", "1"),
+    "train_networks.py": ("--networks", "resnet34", "--batch", "2", "--steps", "1", "--rounds", "1"),
     "kill_and_resume.py": ("--runs", "1", "--kills", "1", "--folder", "{folder}/runs"),
     "memory_of_streaming.py": ("20",),
     "saving.py": ("--times", "1", "--networks", "1"),

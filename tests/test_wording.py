@@ -54,7 +54,7 @@ def test_a_test_that_was_cut_short_is_marked_everywhere(cnntrain, tmp_path):
     run = tmp_path / "run"
     code, output = cnntrain("experiment=smoke", "limits.steps=2", "batch_size=16", f"hydra.run.dir={run}")
     assert code == 0
-    assert "warning: limits.steps=2 cut the test short: 32 of 449 images" in output
+    assert "limits.steps=2 cut the test short: 32 of 449 images" in output
     assert json.loads((run / "metrics.json").read_text())["cut_short"] == {"examples": 32, "of": 449}
     assert "Cut short by limits.steps=2: 32 of 449 test images." in (run / "report.html").read_text()
 
