@@ -246,8 +246,8 @@ class Job:
         self.followers.result(results, epoch=self.progress.best_epoch)
         self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
         if cut:
-            steps = self.experiment.limits.steps
-            self.terminal.line(f"limits.steps={steps} cut the test short: {measured:,} of {there:,} images", style="yellow")
+            limit = f"limits.steps={self.experiment.limits.steps}"
+            self.terminal.line(f"{limit} cut the test short: {measured:,} of {there:,} images", style="yellow")
 
     def answer(self, split: str) -> SplitAnswers:
         """The network's answers on a split."""
