@@ -12,11 +12,10 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from cnntrain import backend
-from cnntrain.data import Examples
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.base import Names, Table
-from cnntrain.overrides import conf_dir
+from cnntrain.cli.overrides import conf_dir
+from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.sources.base import Examples, Names, Table
+from cnntrain.runtime import backend
 from cnntrain.settings import read
 
 SIDE = 112

@@ -67,7 +67,7 @@ def notebook(folder: Path, epochs: int, *, augment: bool, top: bool) -> None:
 
 def ours(folder: Path, epochs: int, run: Path, *words: str) -> None:
     """One phase of cnntrain on the same images, test and validation left out."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     code = main([
         "model=xception_transfer", "model.weights=null", "data=folder", f"data.path={folder}", "data.validation=0",

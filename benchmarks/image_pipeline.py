@@ -62,18 +62,18 @@ def drain(batches: object) -> int:
 
 def ours(folder: Path, options: list[str]) -> Callable[[], int]:
     """cnntrain's pipeline, as `data=folder augmentation=square_crop_flip model.resize=crop` builds it."""
-    from cnntrain import backend
+    from cnntrain.runtime import backend
 
     backend.load()
-    from cnntrain.data import Folder
-    from cnntrain.data.augmentation import Augmentation
+    from cnntrain.data.augmentation.settings import Augmentation
     from cnntrain.data.pipeline import Batches, NetworkInput
+    from cnntrain.data.sources.folder import Folder
 
     expected = NetworkInput(image_size=(SIZE, SIZE), channels=3, resize="crop", antialias=False, preprocess="tf")
     augmentation = Augmentation(random_crop=True, horizontal_flip=0.5)
     train = Folder(path=folder, validation=0.0, test=0.0).load().train
     if "cached" in options:
-        from cnntrain.data.decoded import decoded_once
+        from cnntrain.data.decoded_cache import decoded_once
 
         train = decoded_once(train, expected, augmentation)
     decoding = "fast" if "fast" in options else "accurate"

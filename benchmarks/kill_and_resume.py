@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnntrain.resume.checkpoint import newest
+from cnntrain.checkpoints.checkpoint import newest
 
 TIMES = ("seconds", "per_second")  # how the names of such columns end
 LOOK_SECONDS = 0.0005

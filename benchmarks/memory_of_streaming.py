@@ -37,9 +37,9 @@ def write_folder(root: Path, count: int) -> None:
 
 def stream(root: Path) -> None:
     """One epoch of training batches."""
-    from cnntrain.data.augmentation import Augmentation
-    from cnntrain.data.folder import Folder
+    from cnntrain.data.augmentation.settings import Augmentation
     from cnntrain.data.pipeline import Batches, NetworkInput
+    from cnntrain.data.sources.folder import Folder
 
     labelled = Folder(path=root, validation=0, test=0).load()
     network_input = NetworkInput(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cnntrain.cli import main
+from cnntrain.cli.main import main
 
 WINDOW = 1000, 1500
 

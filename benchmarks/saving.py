@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnntrain import backend
+from cnntrain.runtime import backend
 
 NETWORKS = (
     ("resnet34", (32, 32), "sgd"),
@@ -29,13 +29,13 @@ NETWORKS = (
 
 def measure(name: str, size: tuple[int, int], optimizer: str, *, times: int) -> tuple[float, float, float]:
     """MB of a checkpoint, and the medians of seconds that training waits, and until it is written."""
-    from cnntrain.config import Checkpoint
-    from cnntrain.loop import Objective, TrainingLoop
+    from cnntrain.checkpoints.progress import Progress
+    from cnntrain.checkpoints.run_state import StateKeeper
+    from cnntrain.experiment import Checkpoint
     from cnntrain.models import MODELS
-    from cnntrain.optimizers import OPTIMIZERS, Sgd
-    from cnntrain.progress import Progress
-    from cnntrain.resume.state_keeping import StateKeeper
-    from cnntrain.run_dir import RunDir
+    from cnntrain.optimization.optimizers import OPTIMIZERS, Sgd
+    from cnntrain.runtime.run_dir import RunDir
+    from cnntrain.training.loop import Objective, TrainingLoop
 
     backend.start_run(seed=0, precision="float32")
     model = MODELS[name](name=name, image_size=size).build((*size, 3), 1000)

@@ -35,17 +35,17 @@ CONTESTANTS = {
 
 def ours(images: np.ndarray, labels: np.ndarray, batch_size: int, options: list[str]) -> Callable[[], None]:
     """cnntrain's pipeline and loop."""
-    from cnntrain import backend
+    from cnntrain.runtime import backend
 
     backend.load()
     backend.start_run(seed=0, precision="mixed_bfloat16" if "bfloat16" in options else "float32")
     import keras
 
-    from cnntrain.data.base import Examples, Names, Table
     from cnntrain.data.images import ArrayImages
     from cnntrain.data.pipeline import Batches, NetworkInput
-    from cnntrain.loop import Objective, TrainingLoop
+    from cnntrain.data.sources.base import Examples, Names, Table
     from cnntrain.models import MODELS
+    from cnntrain.training.loop import Objective, TrainingLoop
 
     count = len(images)
     names = tuple(str(n) for n in range(10))
@@ -134,8 +134,8 @@ def torch(images: np.ndarray, labels: np.ndarray, batch_size: int, options: list
 
 def save_images(folder: str) -> str:
     """The first training images of Fashion-MNIST, where every contestant can read them."""
-    from cnntrain import backend
-    from cnntrain.data import Tfds
+    from cnntrain.data.sources.tfds import Tfds
+    from cnntrain.runtime import backend
 
     backend.load()
     labelled = Tfds(name="fashion_mnist", validation=0.0, test=0.0).load()

@@ -38,15 +38,15 @@ def random_batch(batch_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(network: str, batch_size: int, steps: int, options: list[str]) -> Callable[[], None]:
     """cnntrain's network and loop."""
-    from cnntrain import backend
+    from cnntrain.runtime import backend
 
     backend.load()
     backend.start_run(seed=0, precision="mixed_bfloat16" if "bfloat16" in options else "float32")
     import keras
     import tensorflow as tf
 
-    from cnntrain.loop import Objective, TrainingLoop
     from cnntrain.models import MODELS
+    from cnntrain.training.loop import Objective, TrainingLoop
 
     images, labels = random_batch(batch_size)
     targets = {"class": keras.utils.to_categorical(labels, CLASSES)}

@@ -49,7 +49,7 @@ def write_digits(folder: Path, seed: int, *, labelled: int) -> None:
 
 def accuracy(folder: Path, run: Path, words: list[str], seed: int) -> float:
     """The test accuracy of one run."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     if main([*words, *COMMON, f"data.path={folder}", f"seed={seed}", f"hydra.run.dir={run}"]):
         sys.exit(f"{run.name} failed")

@@ -33,9 +33,9 @@ def regression(options: argparse.Namespace, fold: int) -> float:
     """The test accuracy of a logistic regression on the pooled features of one fold."""
     from sklearn.linear_model import LogisticRegression
 
-    from cnntrain.cli import checked
+    from cnntrain.cli.main import checked
     from cnntrain.data.pipeline import Batches
-    from cnntrain.fitting import prepare
+    from cnntrain.training.preparation import prepare
 
     experiment, labelled, network_input = prepare(checked(words(options, fold))[2][0])
     model = experiment.model.build(network_input.shape, len(labelled.class_names))
@@ -54,7 +54,7 @@ def regression(options: argparse.Namespace, fold: int) -> float:
 
 def transfer(options: argparse.Namespace, fold: int, folder: Path) -> float:
     """The test accuracy of one fold's run."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     run = folder / str(fold)
     if main([*words(options, fold), f"hydra.run.dir={run}"]):

@@ -1,5 +1,5 @@
 """`python -m cnntrain`, the same as the command `cnntrain`."""
 
-from cnntrain.cli import main
+from cnntrain.cli.main import main
 
 raise SystemExit(main())

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnntrain import backend
-from cnntrain.cli import main
+from cnntrain.cli.main import main
+from cnntrain.runtime import backend
 
 backend.load()
 
@@ -65,10 +65,10 @@ def write_run(path: Path, *words: str) -> Path:
     """A run's folder as training leaves one, of the configuration that the words describe, with random weights."""
     import dataclasses
 
-    from cnntrain.cli import only_experiment
-    from cnntrain.fitting import prepare
-    from cnntrain.run_dir import RunDir
+    from cnntrain.cli.main import only_experiment
+    from cnntrain.runtime.run_dir import RunDir
     from cnntrain.settings import to_mapping
+    from cnntrain.training.preparation import prepare
 
     experiment, labelled, network_input = prepare(only_experiment(list(words)))
     model = experiment.model.build(network_input.shape, len(labelled.class_names))

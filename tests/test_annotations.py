@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnntrain.data.annotations import Annotations
-from cnntrain.data.base import Table
-from cnntrain.data.csv_file import CsvFile
+from cnntrain.data.sources.annotations import Annotations
+from cnntrain.data.sources.base import Table
+from cnntrain.data.sources.csv_file import CsvFile
 from cnntrain.errors import DataError
 from tests import annotation_writers as writers
 from tests.annotation_writers import CLASSES, Picture, boxes_of, pictures

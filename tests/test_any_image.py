@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cnntrain.data.base import Table
-from cnntrain.data.folder import Folder
 from cnntrain.data.images import unreadable_file_named
+from cnntrain.data.sources.base import Table
+from cnntrain.data.sources.folder import Folder
 from cnntrain.errors import DataError
 from tests.difficult_files import (
     BAD,
@@ -150,8 +150,8 @@ def test_a_file_that_vanishes_or_changes_during_training_is_named(tmp_path: Path
 EPOCH = """
 import hashlib, sys
 from pathlib import Path
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.folder import Folder
+from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.sources.folder import Folder
 from cnntrain.data.pipeline import Batches, NetworkInput
 
 def epoch(root, parallel_calls):

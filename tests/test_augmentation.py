@@ -10,11 +10,12 @@ import tensorflow as tf
 import yaml
 from PIL import Image, ImageEnhance, ImageOps
 
-from cnntrain.data import Examples, augment, colour, geometry, mixing, operations, policies, randomness
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.base import Names, Table
+from cnntrain.data import resize
+from cnntrain.data.augmentation import apply, color, geometry, keyed_random, mixing, policies
+from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.pipeline import Batches, NetworkInput
+from cnntrain.data.sources.base import Examples, Names, Table
 from cnntrain.models import LeNet5
 from cnntrain.settings import read
 
@@ -33,7 +34,7 @@ def smooth_images(count: int, height: int = 24, width: int = 32, channels: int =
 
 def keys(count: int, *, epoch: int = 0) -> tf.Tensor:
     """The keys of examples 0 to `count` under seed 3."""
-    return randomness.image_keys(3, tf.constant(epoch, tf.int64), tf.range(count, dtype=tf.int64))
+    return keyed_random.image_keys(3, tf.constant(epoch, tf.int64), tf.range(count, dtype=tf.int64))
 
 
 def shipped(name: str) -> Augmentation:
@@ -163,35 +164,35 @@ def test_random_affine_maps_stay_within_their_bounds():
 def test_brightness_contrast_and_saturation_are_pillows(name, enhance, factor):
     images = smooth_images(2)
     expected = [np.asarray(enhance(Image.fromarray(image)).enhance(factor)) for image in images]
-    for changed in both_ways(lambda x, k: colour.adjust(x, **{name: tf.fill(tf.shape(k), factor)}), images):
+    for changed in both_ways(lambda x, k: color.adjust(x, **{name: tf.fill(tf.shape(k), factor)}), images):
         np.testing.assert_allclose(changed, expected, atol=1.6)
 
 
 def test_a_hue_keeps_luma_and_a_full_turn_keeps_the_image():
     images = smooth_images(2) // 2 + 64  # no value is cut off
-    for turned in both_ways(lambda x, k: colour.adjust(x, hue_degrees=tf.fill(tf.shape(k), 40.0)), images):
-        before = colour.luma(tf.cast(images, tf.float32))
-        np.testing.assert_allclose(colour.luma(turned), before, atol=0.05)
+    for turned in both_ways(lambda x, k: color.adjust(x, hue_degrees=tf.fill(tf.shape(k), 40.0)), images):
+        before = color.luma(tf.cast(images, tf.float32))
+        np.testing.assert_allclose(color.luma(turned), before, atol=0.05)
         assert abs(turned - images).max() > 5
-    full = colour.adjust(tf.constant(images), hue_degrees=tf.fill([2], 360.0))
+    full = color.adjust(tf.constant(images), hue_degrees=tf.fill([2], 360.0))
     np.testing.assert_allclose(full, images, atol=0.01)
 
 
 def test_lighting_adds_one_colour_to_all_pixels_with_the_papers_deviation():
     images = np.full((2000, 2, 2, 3), 128, np.uint8)
     off = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue_degrees": 0.0}
-    for changed in both_ways(lambda x, k: colour.random_colour(x, k, lighting=0.1, **off), images):
+    for changed in both_ways(lambda x, k: color.random_colour(x, k, lighting=0.1, **off), images):
         assert (changed == changed[:, :1, :1]).all()
-        along = (changed[:, 0, 0] - 128) @ colour.LIGHTING_DIRECTIONS
-        np.testing.assert_allclose(along.std(axis=0), 0.1 * colour.LIGHTING_DEVIATIONS, rtol=0.1)
+        along = (changed[:, 0, 0] - 128) @ color.LIGHTING_DIRECTIONS
+        np.testing.assert_allclose(along.std(axis=0), 0.1 * color.LIGHTING_DEVIATIONS, rtol=0.1)
 
 
 def test_a_grey_image_changes_as_it_would_as_a_colour_image():
     grey = smooth_images(4, channels=1)
     settings = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.5, "hue_degrees": 90.0, "lighting": 0.1}
-    for changed in both_ways(lambda x, k: colour.random_colour(x, k, **settings), grey):
-        as_colour = colour.random_colour(tf.image.grayscale_to_rgb(tf.constant(grey)), keys(4), **settings)
-        expected = colour.luma(as_colour)
+    for changed in both_ways(lambda x, k: color.random_colour(x, k, **settings), grey):
+        as_colour = color.random_colour(tf.image.grayscale_to_rgb(tf.constant(grey)), keys(4), **settings)
+        expected = color.luma(as_colour)
         unclipped = (as_colour.numpy() > 0).all(-1) & (as_colour.numpy() < 255).all(-1)
         np.testing.assert_allclose(changed[unclipped], expected.numpy()[unclipped], atol=0.05)
 
@@ -250,7 +251,7 @@ def test_rand_augment_at_magnitude_zero_only_equalizes_and_stretches_contrast():
 def test_random_resized_crops_have_areas_and_shapes_in_their_range():
     settings = {"area": (0.2, 0.6), "aspect_ratio": (0.5, 2.0)}
     dataset = tf.data.Dataset.from_tensor_slices(keys(200))
-    dataset = dataset.map(lambda key: operations.resized_crop_box(200, 300, key, **settings))
+    dataset = dataset.map(lambda key: resize.resized_crop_box(200, 300, key, **settings))
     top, left, height, width = next(iter(dataset.batch(200))).numpy().T
     assert (top >= 0).all() and (left >= 0).all() and (top + height <= 200).all() and (left + width <= 300).all()
     assert 0.19 < (height * width / 60_000).min() < 0.3
@@ -260,7 +261,7 @@ def test_random_resized_crops_have_areas_and_shapes_in_their_range():
 
 
 def test_a_random_resized_crop_that_never_fits_is_the_largest_central_part():
-    box = operations.resized_crop_box(10, 100, keys(1)[0], area=(0.9, 1.0), aspect_ratio=(1.0, 2.0))
+    box = resize.resized_crop_box(10, 100, keys(1)[0], area=(0.9, 1.0), aspect_ratio=(1.0, 2.0))
     assert box.numpy().tolist() == [0, 40, 10, 20]
 
 
@@ -269,9 +270,9 @@ def test_crop_and_resize_is_tensorflows_for_one_image_and_for_a_batch():
     box = (0.1, 0.2, 0.9, 0.7)
     expected = tf.image.crop_and_resize(images, [box] * 3, [0, 1, 2], (10, 12))
     resize = {"policy": "crop_and_resize", "antialias": False, "crop_box": box}
-    for resized in both_ways(lambda x, k: operations.resize(x, (10, 12), **resize), images):
+    for resized in both_ways(lambda x, k: resize.resize(x, (10, 12), **resize), images):
         np.testing.assert_array_equal(resized, expected)
-    np.testing.assert_array_equal(operations.resize(tf.constant(images[1]), (10, 12), **resize), expected[1])
+    np.testing.assert_array_equal(resize.resize(tf.constant(images[1]), (10, 12), **resize), expected[1])
 
 
 @pytest.mark.parametrize(
@@ -363,16 +364,16 @@ def test_an_epoch_has_the_same_bytes_for_any_number_of_calls_and_after_a_restart
 def test_an_image_is_changed_alike_alone_and_in_a_batch():
     alone = dataclasses.replace(EVERYTHING, trivial_augment=True, aug_mix_severity=3, mixup_alpha=0.0, cutmix_alpha=0.0)
     images = tf.constant(smooth_images(9))
-    changed = augment.augment(images, keys(9), alone).numpy()
+    changed = apply.augment(images, keys(9), alone).numpy()
     for number in range(9):
-        one = augment.augment(images[number : number + 1], keys(9)[number : number + 1], alone)
+        one = apply.augment(images[number : number + 1], keys(9)[number : number + 1], alone)
         np.testing.assert_array_equal(one[0], changed[number])
 
 
 def test_an_augmentation_that_is_added_leaves_the_draws_of_the_others():
     images = tf.constant(smooth_images(20))
-    flips = augment.augment(images, keys(20), Augmentation(horizontal_flip=0.5))
-    both = augment.augment(images, keys(20), Augmentation(horizontal_flip=0.5, vertical_flip=1.0))
+    flips = apply.augment(images, keys(20), Augmentation(horizontal_flip=0.5))
+    both = apply.augment(images, keys(20), Augmentation(horizontal_flip=0.5, vertical_flip=1.0))
     np.testing.assert_array_equal(both, flips[:, ::-1])
 
 
@@ -384,7 +385,7 @@ def test_mixed_targets_are_in_the_proportion_of_the_pixels(name):
     images[::2] = 200
     targets = {"class": tf.one_hot(np.arange(count) % 2, 2)}  # class 0 is bright
     weights = {"class": tf.constant(np.where(np.arange(count) % 2, 3.0, 1.0), tf.float32)}
-    mixed, soft, weighed = augment.mix_batch(images, targets, weights, keys(count), augmentation)
+    mixed, soft, weighed = apply.mix_batch(images, targets, weights, keys(count), augmentation)
     bright = mixed.numpy().mean(axis=(1, 2, 3)) / 200
     np.testing.assert_allclose(soft["class"][:, 0], bright, atol=1e-5)
     np.testing.assert_allclose(tf.reduce_sum(soft["class"], axis=1), 1, atol=1e-5)
@@ -401,11 +402,11 @@ def test_partners_are_a_permutation_without_a_fixed_point(count):
 
 def test_random_numbers_have_the_distributions_they_name():
     many = keys(20_000)
-    assert abs(randomness.normal(many, 1).numpy().std() - 1) < 0.02
-    assert abs(randomness.exponential(many, 1).numpy().mean() - 1) < 0.03
-    shares = randomness.beta(many, 1, 0.2).numpy()
+    assert abs(keyed_random.normal(many, 1).numpy().std() - 1) < 0.02
+    assert abs(keyed_random.exponential(many, 1).numpy().mean() - 1) < 0.03
+    shares = keyed_random.beta(many, 1, 0.2).numpy()
     assert abs(shares.mean() - 0.5) < 0.01
     assert abs(shares.var() - 1 / (4 * 1.4)) < 0.01
-    ratios = randomness.log_between(many, 1, 0.5, 2.0).numpy()
+    ratios = keyed_random.log_between(many, 1, 0.5, 2.0).numpy()
     assert abs(np.log(ratios).mean()) < 0.01
     assert 0.5 <= ratios.min() and ratios.max() <= 2.0

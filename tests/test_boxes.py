@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from cnntrain.data import Examples, augment, boxes, policies
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.base import Names, Table
+from cnntrain.data import boxes
+from cnntrain.data.augmentation import apply, policies
+from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.pipeline import Batches, NetworkInput
+from cnntrain.data.sources.base import Examples, Names, Table
 from cnntrain.settings import read
 
 CONF = Path(__file__).parent.parent / "conf" / "augmentation"
@@ -90,7 +91,7 @@ def no_values_change(monkeypatch):
     """Operations that only change values leave them alone, so that masks stay masks."""
     for name in ("posterize", "solarize", "autocontrast", "equalize", "sharpen", "adjust"):
         monkeypatch.setattr(policies, name, lambda images, *_, **__: images)
-    monkeypatch.setattr(augment, "random_colour", lambda images, *_, **__: images)
+    monkeypatch.setattr(apply, "random_colour", lambda images, *_, **__: images)
 
 
 def test_every_shipped_augmentation_is_known_here():

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The page of a finished run on the digits, which acts on itself when it is opened and notes what it sees."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     folder = tmp_path_factory.mktemp("browser")
     assert main(["schedule.phases.all.epochs=1", f"hydra.run.dir={folder / 'run'}"]) == 0

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnntrain.data import check, workers
-from cnntrain.data.examine import Finding
-from cnntrain.data.folder import Folder
-from cnntrain.data.workers import Job, examine_all
+from cnntrain.data.image_files import check, workers
+from cnntrain.data.image_files.examine import Finding
+from cnntrain.data.image_files.workers import Job, examine_all
+from cnntrain.data.sources.folder import Folder
 from cnntrain.errors import DataError
 from tests.difficult_files import encoded, picture, write_classes
 
@@ -133,7 +133,7 @@ def test_a_file_that_kills_the_decoder_or_holds_it_up_is_named_and_the_others_go
 
 
 def test_a_run_writes_its_quarantine_as_csv_with_any_name(tmp_path: Path) -> None:
-    from cnntrain.run_dir import RunDir
+    from cnntrain.runtime.run_dir import RunDir
 
     files = [("größe,\n.jpg", "the file is empty"), (os.fsdecode(b"\xff.jpg"), "not an image")]
     run_dir = RunDir(tmp_path)

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
+from cnntrain.checkpoints import checkpoint
+from cnntrain.checkpoints.checkpoint import Checkpoints, State, checkpoints_in, newest, read_state, write_state
 from cnntrain.errors import DataError, NotFinite
-from cnntrain.files import write_whole
-from cnntrain.resume import checkpoint
-from cnntrain.resume.checkpoint import Checkpoints, State, checkpoints_in, newest, read_state, write_state
+from cnntrain.runtime.files import write_whole
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = {

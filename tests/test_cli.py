@@ -6,11 +6,11 @@ import textwrap
 
 import pytest
 
-from cnntrain.cli import VERBS
+from cnntrain.cli.main import VERBS
 
 LOOK = """
 import sys
-from cnntrain.cli import main
+from cnntrain.cli.main import main
 try:
     code = main(sys.argv[1:])
 except SystemExit as stop:
@@ -182,14 +182,14 @@ def test_a_word_that_is_no_override_is_answered_as_a_mistake(cnntrain, words):
 
 TALKATIVE = """
 import sys
-from cnntrain import cli
-from cnntrain.terminal import Terminal
+from cnntrain.cli import main
+from cnntrain.runtime.terminal import Terminal
 def talk(words):
     for number in range(1000):
         Terminal().line("x" * 1000)
     return 3
-cli.VERBS["models"] = cli.Verb("", talk)
-sys.exit(cli.main(["models"]))
+main.VERBS["models"] = main.Verb("", talk)
+sys.exit(main.main(["models"]))
 """
 
 

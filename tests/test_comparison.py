@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from cnntrain.measures import measure
-from cnntrain.predictions import Predictions
-from cnntrain.run_dir import RunDir
+from cnntrain.evaluation.metrics import measure
+from cnntrain.evaluation.predictions import Predictions
+from cnntrain.runtime.run_dir import RunDir
 from cnntrain.settings import to_mapping
 
 LABELS = np.random.default_rng(0).integers(0, 3, 600)
@@ -17,7 +17,7 @@ CLASS_NAMES = ("a", "b", "<b>c</b>")
 
 def write_tested_run(path, hits, *words, ids=None):
     """A folder as a run leaves it that was right for these of 600 test images (600,), without a network."""
-    from cnntrain.cli import only_experiment
+    from cnntrain.cli.main import only_experiment
 
     experiment = only_experiment(["model=lenet5", *words])
     answers = np.where(hits, LABELS, (LABELS + 1) % 3)

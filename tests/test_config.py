@@ -2,13 +2,13 @@
 
 import pytest
 
-from cnntrain.composition import compose
-from cnntrain.config import CHOICES, parse
-from cnntrain.data.augmentation import Augmentation
+from cnntrain.cli.composition import compose
+from cnntrain.cli.overrides import Request, conf_dir
+from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.errors import ConfigError
+from cnntrain.experiment import CHOICES, parse
 from cnntrain.models import MODELS
-from cnntrain.optimizers import Adam, AdamW, Sgd
-from cnntrain.overrides import Request, conf_dir
+from cnntrain.optimization.optimizers import Adam, AdamW, Sgd
 from cnntrain.settings import fields_of
 
 # what an option needs to be given to be complete

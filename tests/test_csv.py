@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnntrain.config import read_choice
-from cnntrain.data.csv_file import CsvFile
+from cnntrain.data.sources.csv_file import CsvFile
 from cnntrain.errors import DataError
+from cnntrain.experiment import read_choice
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnntrain.data import Folder
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.decoded import DecodedImages, decoded_once
+from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.decoded_cache import DecodedImages, decoded_once
 from cnntrain.data.pipeline import Batches, NetworkInput
+from cnntrain.data.sources.folder import Folder
 from cnntrain.errors import ConfigError
 
 INPUT = NetworkInput(image_size=(32, 32), channels=3, resize="crop", antialias=False, preprocess="unit")
@@ -73,7 +73,7 @@ def test_cached_images_are_nearly_those_that_were_decoded(wide_photos):
 def test_the_cache_is_made_once_and_gives_the_same_bytes_with_any_number_of_calls(wide_photos, monkeypatch):
     examples = Folder(path=wide_photos, validation=0.0, test=0.0).load().train
     first = images_of(decoded_once(examples, INPUT, SQUARES), shuffle=True, parallel_calls=1)
-    monkeypatch.setattr("cnntrain.data.decoded.write_decoded", None)
+    monkeypatch.setattr("cnntrain.data.decoded_cache.write_decoded", None)
     again = decoded_once(Folder(path=wide_photos, validation=0.0, test=0.0).load().train, INPUT, SQUARES)
     assert (images_of(again, shuffle=True, parallel_calls=8) == first).all()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnntrain.data.digits_on_canvas import INK, DigitsOnCanvas
+from cnntrain.data.sources.digits_on_canvas import INK, DigitsOnCanvas
 
 SMALL = {"copies": 1, "canvas_size": 40}
 

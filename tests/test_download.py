@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cnntrain import download as module
-from cnntrain.download import FAILURES, download, has_checksum
+from cnntrain.runtime import download as module
+from cnntrain.runtime.download import FAILURES, download, has_checksum
 
 CONTENT = b"weights" * 1000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()

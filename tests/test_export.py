@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain.data.network_input import NetworkInput
-from cnntrain.data.operations import resize
+from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
+from cnntrain.data.resize import resize
 from cnntrain.errors import DataError
-from cnntrain.evaluation import boxes_in
+from cnntrain.evaluation.evaluate import boxes_in
 from cnntrain.export import formats
 from cnntrain.export.formats import FORMATS
 from cnntrain.export.resampling import to_size
 from cnntrain.export.serving import serving_network
-from cnntrain.localization import BoxHead
 from cnntrain.models import MODELS
+from cnntrain.models.box_head import BoxHead
 from tests.conftest import write_photos, write_run
 from tests.difficult_files import GOOD, with_orientation
 

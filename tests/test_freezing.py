@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from cnntrain.errors import ConfigError
-from cnntrain.freezing import cuts, depth_factors, freeze, stages
-from cnntrain.loop import Objective, TrainingLoop
-from cnntrain.optimizers import Adam, Sgd
-from cnntrain.phases import Phase
+from cnntrain.optimization.optimizers import Adam, Sgd
+from cnntrain.optimization.schedule import Phase
+from cnntrain.training.freezing import cuts, depth_factors, freeze, stages
+from cnntrain.training.loop import Objective, TrainingLoop
 
 HEAD = ("hidden", "class")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain.fused_normalization import fused_batch_normalization, normalized
+from cnntrain.training.fused_normalization import fused_batch_normalization, normalized
 
 
 def layer_and_gradients(inputs, *, fused, **arguments):
@@ -51,7 +51,7 @@ def test_outputs_averages_and_gradients_are_those_of_keras(arguments, precision,
     ],
 )
 def test_what_the_operation_can_not_do_is_left_to_keras(monkeypatch, shape, arguments, trainable, training):
-    monkeypatch.setattr("cnntrain.fused_normalization.normalized", lambda *_: pytest.fail("fused"))
+    monkeypatch.setattr("cnntrain.training.fused_normalization.normalized", lambda *_: pytest.fail("fused"))
     layer = keras.layers.BatchNormalization(**arguments)
     layer.trainable = trainable
     with fused_batch_normalization():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnntrain import gallery
+from cnntrain.inspection import gallery
 from cnntrain.models import MODELS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -23,7 +23,7 @@ def printed():
     import contextlib
     import io
 
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     output = io.StringIO()
     with contextlib.redirect_stdout(output):

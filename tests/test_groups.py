@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnntrain.data.base import Source
+from cnntrain.data.sources.base import Source
 from cnntrain.data.splits import Rows, divide
 from cnntrain.errors import DataError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain.data.decode import upright
-from cnntrain.data.headers import orientation_of
+from cnntrain.data.image_files.decode import upright
+from cnntrain.data.image_files.headers import orientation_of
 from cnntrain.export.saved_model import read_file
 from tests.difficult_files import GOOD, encoded, picture, with_orientation
 from tests.test_any_image import as_pillow_sees_it

@@ -12,8 +12,8 @@ import h5py
 import keras
 import pytest
 
-from cnntrain.cli import main
-from cnntrain.keras_file import UNLOADABLE, check_weights, load_network
+from cnntrain.cli.main import main
+from cnntrain.models.keras_file import UNLOADABLE, check_weights, load_network
 from tests.conftest import write_photos
 from tests.difficult_files import huge_png
 

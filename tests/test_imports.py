@@ -71,6 +71,6 @@ def all_imports(path: Path) -> set[str]:
 
 
 def test_reading_the_settings_loads_neither_tensorflow_nor_keras():
-    code = "import sys, cnntrain.config; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
+    code = "import sys, cnntrain.experiment; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"

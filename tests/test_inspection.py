@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnntrain.data import Folder
-from cnntrain.doctor import difference_hashes, examine, similar_hashes
+from cnntrain.data.sources.folder import Folder
+from cnntrain.inspection.doctor import difference_hashes, examine, similar_hashes
 from tests.conftest import write_photos
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cnntrain.cli import main
-from cnntrain.run_dir import RunDir
+from cnntrain.cli.main import main
+from cnntrain.runtime.run_dir import RunDir
 from tests.test_resume import assert_equal
 
 pytestmark = pytest.mark.slow

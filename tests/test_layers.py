@@ -1,12 +1,7 @@
 import keras
 import numpy as np
 
-from cnntrain.models.layers import (
-    GroupedConvolution,
-    LocalResponseNormalization,
-    Subsampling,
-    TableConvolution,
-)
+from cnntrain.models.layers import GroupedConvolution, LocalResponseNormalization, Subsampling, TableConvolution
 from cnntrain.models.lenet5_1998 import C3_TABLE
 
 

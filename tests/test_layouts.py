@@ -2,8 +2,7 @@
 
 import pytest
 
-from cnntrain.data import Folder
-from cnntrain.data.folder import class_in_name
+from cnntrain.data.sources.folder import Folder, class_in_name
 from cnntrain.errors import DataError
 from tests.conftest import write_photos
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cnntrain.measures import measure
-from cnntrain.plots import draw_confusion, draw_curves
+from cnntrain.evaluation.metrics import measure
+from cnntrain.report.plots import draw_confusion, draw_curves
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3]])
 LABELS = np.array([0, 1, 1, 2])

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from cnntrain.cli import main
-from cnntrain.resume.checkpoint import State, checkpoints_in, write_state
-from cnntrain.run_dir import RunDir
+from cnntrain.checkpoints.checkpoint import State, checkpoints_in, write_state
+from cnntrain.cli.main import main
+from cnntrain.runtime.run_dir import RunDir
 from tests.conftest import write_photos
 
 TRANSFER = "experiment=smoke model=transfer"
@@ -217,7 +217,7 @@ def test_a_traceback_is_for_our_own_mistakes_and_says_where_to_report_them(cnntr
     def broken(*_, **__):
         raise ZeroDivisionError("our own")
 
-    monkeypatch.setattr("cnntrain.overrides.read_request", broken)
+    monkeypatch.setattr("cnntrain.cli.overrides.read_request", broken)
     code, said = cnntrain("seed=1")
     assert code == 1
     assert "ZeroDivisionError: our own" in said

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnntrain.optimizers import Sgd
-from cnntrain.phases import Phase, Schedule, learning_rate_curve
+from cnntrain.optimization.optimizers import Sgd
+from cnntrain.optimization.schedule import Phase, Schedule, learning_rate_curve
 
 STEPS = 10  # an epoch
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain.data import Digits, Folder
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.operations import random_places, resize, square_crop
+from cnntrain.data.augmentation.keyed_random import image_keys, uniform, whole
+from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.data.pipeline import Batches, NetworkInput, with_channels
 from cnntrain.data.preprocess import preprocess
-from cnntrain.data.randomness import image_keys, uniform, whole
+from cnntrain.data.resize import random_places, resize, square_crop
+from cnntrain.data.sources.digits import Digits
+from cnntrain.data.sources.folder import Folder
 
 GREY = NetworkInput(image_size=(8, 8), channels=1, resize="stretch", antialias=False, preprocess="unit")
 COLOUR = NetworkInput(image_size=(16, 12), channels=3, resize="crop", antialias=False, preprocess="tf")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.pipeline import Batches
-from cnntrain.predictions import Predictions
+from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report.saved_run import SavedRun
 from cnntrain.report.seen import label_of, seen_first
 from tests.conftest import read_metrics, write_photos
@@ -60,7 +60,7 @@ def read_page(run):
 @pytest.fixture(scope="module")
 def photos_run(tmp_path_factory):
     """A finished run on photos, a class and a file of which try to be HTML."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     root = tmp_path_factory.mktemp("report")
     photos = write_photos(root / "photos", {"dark": 12, SCRIPT: 12})

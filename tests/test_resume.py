@@ -9,12 +9,13 @@ import signal
 import keras
 import pytest
 
-from cnntrain import provenance, train
-from cnntrain.cli import main
-from cnntrain.loop import EvaluationLoop
-from cnntrain.resume.checkpoint import newest
-from cnntrain.resume.state_keeping import StateKeeper
-from cnntrain.run_dir import RunDir
+from cnntrain.checkpoints.checkpoint import newest
+from cnntrain.checkpoints.run_state import StateKeeper
+from cnntrain.cli.main import main
+from cnntrain.runtime import provenance
+from cnntrain.runtime.run_dir import RunDir
+from cnntrain.training.loop import EvaluationLoop
+from cnntrain.training.run import Job
 from tests.conftest import read_metrics
 
 TIMES = ("seconds", "per_second")  # how the names of such columns end
@@ -29,7 +30,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def two_steps_a_call(monkeypatch):
     """A call of the graph has two steps, however fast they are: each epoch three calls."""
-    monkeypatch.setattr("cnntrain.loop.Pace.next", lambda self, remaining: min(2, remaining))
+    monkeypatch.setattr("cnntrain.training.loop.Pace.next", lambda self, remaining: min(2, remaining))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(short, cnntrain, tmp_p
     code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3", "limits.epochs_per_phase=2")
     assert (code, "nothing is left to train: all has 2 epochs, since limits.epochs_per_phase=2" in said) == (2, True)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-    mended = at_call(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM), of=train.Job, name="test")
+    mended = at_call(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM), of=Job, name="test")
     code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3")
     mended()
     assert (code, f"stopped after 3 epochs; to go on: cnntrain resume {run}" in said) == (143, True)

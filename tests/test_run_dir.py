@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.files import remove_unfinished, replace_by_link, whole_file, whole_folder, write_whole
-from cnntrain.run_dir import RunDir
+from cnntrain.runtime.files import remove_unfinished, replace_by_link, whole_file, whole_folder, write_whole
+from cnntrain.runtime.run_dir import RunDir
 from tests.conftest import full_disk
 
 
@@ -55,7 +55,7 @@ def test_a_disk_without_room_is_named_with_what_is_needed_and_the_old_file_stays
 
 
 def test_what_a_killed_process_left_behind_is_removed_and_nothing_else(tmp_path):
-    code = "import sys, os, cnntrain.files as f, pathlib as p\nwith f.whole_file(p.Path(sys.argv[1])) as t:\n"
+    code = "import sys, os, cnntrain.runtime.files as f, pathlib as p\nwith f.whole_file(p.Path(sys.argv[1])) as t:\n"
     code += " t.touch()\n os._exit(9)"
     subprocess.run([sys.executable, "-c", code, tmp_path / "model.keras"])
     (tmp_path / ".notes.2024.txt").touch()
@@ -93,7 +93,7 @@ def test_a_named_folder_that_holds_a_run_is_refused(tmp_path):
 def test_a_second_process_on_the_same_folder_is_refused(tmp_path):
     held = RunDir.create(tmp_path / "run", exact=True)
     code = (
-        "import sys; from pathlib import Path; from cnntrain.run_dir import RunDir;"
+        "import sys; from pathlib import Path; from cnntrain.runtime.run_dir import RunDir;"
         " RunDir.create(Path(sys.argv[1]), exact=True)"
     )
     other = subprocess.run([sys.executable, "-c", code, str(held.path)], capture_output=True, text=True)
@@ -104,7 +104,7 @@ def test_a_run_that_another_process_trains_in_is_not_resumed_and_a_dead_ones_is(
     held = RunDir.create(tmp_path / "run", exact=True)
     held.write_config({})
     code = (
-        "import sys; from pathlib import Path; from cnntrain.run_dir import RunDir;"
+        "import sys; from pathlib import Path; from cnntrain.runtime.run_dir import RunDir;"
         " RunDir.reopen(Path(sys.argv[1]))"
     )
     other = subprocess.run([sys.executable, "-c", code, str(held.path)], capture_output=True, text=True)

@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 
-from cnntrain.config import every_key
-from cnntrain.phases import Phase
+from cnntrain.experiment import every_key
+from cnntrain.optimization.schedule import Phase
 from cnntrain.settings import (
     ELSEWHERE,
     ELSEWHERE_ANSWERS,

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from cnntrain.errors import Stopped
-from cnntrain.signals import SIGNALS, StopRequests
+from cnntrain.runtime.signals import SIGNALS, StopRequests
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -48,7 +48,7 @@ def test_a_thread_hears_nothing_and_goes_on():
 
 BUSY = """
 import hashlib
-from cnntrain.signals import StopRequests
+from cnntrain.runtime.signals import StopRequests
 with StopRequests().heard() as requests, requests.deferred():
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes in C, as an operation of TensorFlow's

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from cnntrain.data import Digits, Folder, Idx, Tfds, tfds_reading
 from cnntrain.data.images import ArrayImages, EncodedImages, RecordImages
+from cnntrain.data.sources import tfds_reading
+from cnntrain.data.sources.digits import Digits
+from cnntrain.data.sources.folder import Folder
+from cnntrain.data.sources.idx import Idx
+from cnntrain.data.sources.tfds import Tfds
 from cnntrain.errors import ConfigError, DataError
 from tests.conftest import write_photos
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cnntrain.data.base import Source
+from cnntrain.data.sources.base import Source
 from cnntrain.data.splits import divide, rows_of
 from cnntrain.errors import DataError
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain.config import Checkpoint
+from cnntrain.checkpoints.checkpoint import newest
+from cnntrain.checkpoints.progress import Progress
+from cnntrain.checkpoints.run_state import StateKeeper, arrays_of
 from cnntrain.errors import DataError
-from cnntrain.loop import Objective, TrainingLoop, averaged_weights
-from cnntrain.optimizers import Adam, Lion, Sgd, loss_scaled
-from cnntrain.progress import Progress
-from cnntrain.resume.checkpoint import newest
-from cnntrain.resume.state_keeping import StateKeeper, arrays_of
-from cnntrain.run_dir import RunDir
+from cnntrain.experiment import Checkpoint
+from cnntrain.optimization.optimizers import Adam, Lion, Sgd, loss_scaled
+from cnntrain.runtime.run_dir import RunDir
+from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
 from tests.test_loop import batches, network_with_dropout
 
 OPTIMIZERS = [

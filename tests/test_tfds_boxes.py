@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from cnntrain.data.tfds import Tfds
+from cnntrain.data.sources.tfds import Tfds
 from cnntrain.errors import DataError
 
 COUNT = 6

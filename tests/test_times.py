@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from cnntrain.cli import only_experiment
+from cnntrain.cli.main import only_experiment
 from cnntrain.report.times import parts_of, phase_times, verdict
 
 ROW = {"phase": "all", "seconds": 10.0, "images_per_second": 50.0}

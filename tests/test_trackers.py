@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cnntrain.cli import main
+from cnntrain.checkpoints import resume
+from cnntrain.cli.main import main
 from cnntrain.errors import Stopped, TrainingError
-from cnntrain.resume import resuming
-from cnntrain.run_dir import RunDir
+from cnntrain.runtime.run_dir import RunDir
 from cnntrain.trackers import Tracking, base
-from cnntrain.trackers.following import Followers, known_ids, tracked_run, undisturbed
+from cnntrain.trackers.listener import Followers, known_ids, tracked_run, undisturbed
 from cnntrain.trackers.mlflow import MLflow, MLflowTracker
 from cnntrain.trackers.tensorboard import TensorBoard
 from tests.conftest import read_metrics
@@ -272,7 +272,7 @@ def test_ids_that_no_tracker_gave_are_left_aside(tmp_path, content, expected):
 
 
 def test_trackers_change_no_result_so_that_resume_takes_others():
-    assert resuming.is_harmless("tracker.mlflow.experiment")
+    assert resume.is_harmless("tracker.mlflow.experiment")
 
 
 @pytest.mark.parametrize(("error", "status"), [(TrainingError("diverged"), "failed"), (Stopped(2), "stopped")])
@@ -362,7 +362,7 @@ def test_a_mistyped_tracker_in_a_users_yaml_is_answered(cnntrain, tmp_path):
 
 @pytest.mark.parametrize("words", ["tracker=mlflow,wandb", "tracker=[mlflow,wandb]", "tracker=[none,wandb,mlflow]"])
 def test_several_trackers_are_chosen_at_once_in_a_multirun_too(words):
-    from cnntrain.cli import checked
+    from cnntrain.cli.main import checked
 
     for command in ([words], ["-m", "seed=1,2", words]):
         experiments = checked(command)[2]
@@ -371,7 +371,7 @@ def test_several_trackers_are_chosen_at_once_in_a_multirun_too(words):
 
 
 def test_a_server_is_taken_from_mlflows_own_variable(monkeypatch):
-    from cnntrain.cli import only_experiment
+    from cnntrain.cli.main import only_experiment
 
     assert only_experiment(["tracker=mlflow"]).tracker.mlflow.uri == "sqlite:///outputs/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org:5000")

@@ -11,10 +11,10 @@ import pytest
 import tensorflow_datasets as tfds
 import yaml
 
-from cnntrain.config import parse
-from cnntrain.fitting import fit_to_data
-from cnntrain.loop import TrainingLoop
+from cnntrain.experiment import parse
 from cnntrain.settings import to_mapping
+from cnntrain.training.loop import TrainingLoop
+from cnntrain.training.preparation import fit_to_data
 from tests.conftest import read_metrics, write_photos
 
 SMOKE = ["experiment=smoke", "report=false"]
@@ -33,7 +33,7 @@ def without_times(rows):
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
     """A finished run of a few epochs on all digits."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     run = tmp_path_factory.mktemp("digits") / "run"
     assert main(["schedule.phases.all.epochs=4", "optimizer.learning_rate=0.005", f"hydra.run.dir={run}"]) == 0
@@ -239,8 +239,8 @@ def test_folds_of_a_multirun_test_every_image_once(cnntrain, tmp_path, photos):
 
 STOP_AFTER_AN_EPOCH = """
 import os, signal, sys
-from cnntrain.cli import main
-from cnntrain.run_dir import RunDir
+from cnntrain.cli.main import main
+from cnntrain.runtime.run_dir import RunDir
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it starts in the background
 whole = RunDir.write_history
 def write_history(self, rows):

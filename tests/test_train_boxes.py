@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnntrain.data.digits_on_canvas import DigitsOnCanvas
-from cnntrain.localization import intersection_over_union
-from cnntrain.predictions import Predictions
+from cnntrain.data.sources.digits_on_canvas import DigitsOnCanvas
+from cnntrain.evaluation.predictions import Predictions
+from cnntrain.models.box_head import intersection_over_union
 from tests import annotation_writers as writers
 from tests.conftest import read_metrics
 from tests.test_report import read_page
@@ -27,7 +27,7 @@ MEASURES = ("mean_iou", "accuracy_iou_50", "accuracy_iou_75")
 @pytest.fixture(scope="module")
 def boxed_run(tmp_path_factory):
     """A finished run of a few epochs on small canvases."""
-    from cnntrain.cli import main
+    from cnntrain.cli.main import main
 
     run = tmp_path_factory.mktemp("boxes") / "run"
     words = ["loss_weights={class: 1, box: 50}", "schedule.phases.all.epochs=6", f"hydra.run.dir={run}"]
@@ -174,7 +174,7 @@ def test_data_without_boxes_do_not_measure_a_run_with_them(boxed_run, cnntrain):
 
 @pytest.mark.slow
 def test_a_killed_run_with_boxes_goes_on_to_the_same_bits(cnntrain, tmp_path, monkeypatch):
-    monkeypatch.setattr("cnntrain.loop.Pace.next", lambda self, remaining: min(2, remaining))
+    monkeypatch.setattr("cnntrain.training.loop.Pace.next", lambda self, remaining: min(2, remaining))
     words = [
         *CANVAS, "batch_size=16", "limits.steps=6", "schedule.phases.all.epochs=3", "augmentation=affine",
         "augmentation.random_resized_crop=true", "box_loss=giou", "checkpoint.every_minutes=1e-9",

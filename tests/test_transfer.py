@@ -10,9 +10,9 @@ import pytest
 import tensorflow_datasets as tfds
 import yaml
 
-from cnntrain import features
-from cnntrain.data.tfds import Tfds
+from cnntrain.data.sources.tfds import Tfds
 from cnntrain.models.transfer import Transfer
+from cnntrain.training import feature_cache
 from tests.conftest import read_metrics
 from tests.test_train import history_of, without_times
 
@@ -78,9 +78,9 @@ def test_half_precision_and_bfloat16_features_come_close(transfer):
 
 def test_the_frozen_part_runs_once_over_each_image_and_a_later_run_finds_its_output_on_disk(transfer, monkeypatch):
     passes = []
-    fill = features.FrozenLayers._fill
+    fill = feature_cache.FrozenLayers._fill
     monkeypatch.setattr(
-        features.FrozenLayers, "_fill", lambda self, *words: (passes.append(words[-1]), fill(self, *words))[1]
+        feature_cache.FrozenLayers, "_fill", lambda self, *words: (passes.append(words[-1]), fill(self, *words))[1]
     )
     first, _ = transfer("first", "feature_cache.where=disk")
     assert passes == ["validation images", "training images"]
@@ -99,7 +99,7 @@ def test_old_features_make_room_on_disk(tmp_path):
         import os
 
         os.utime(folder, (number, number))
-    features.forget_oldest(tmp_path / "newest", limit=250)
+    feature_cache.forget_oldest(tmp_path / "newest", limit=250)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "newest"]
 
 
@@ -108,9 +108,9 @@ def test_views_take_turns_and_the_first_round_is_the_uncached_runs(transfer, mon
     plain, said = transfer("plain", *words)
     assert "cache_views=2 would spare 2 of 4 passes through the frozen layers" in said
     passes = []
-    fill = features.FrozenLayers._fill
+    fill = feature_cache.FrozenLayers._fill
     monkeypatch.setattr(
-        features.FrozenLayers, "_fill", lambda self, *words: (passes.append(words[-1]), fill(self, *words))[1]
+        feature_cache.FrozenLayers, "_fill", lambda self, *words: (passes.append(words[-1]), fill(self, *words))[1]
     )
     views, said = transfer("views", *words, "schedule.phases.head.cache_views=2")
     assert "for 32 training images in 2 views" in said
@@ -128,7 +128,7 @@ def test_features_of_mixed_images_keep_their_mixed_targets(transfer):
 
 
 def test_what_takes_too_much_room_is_not_kept_and_that_is_said(transfer, monkeypatch):
-    monkeypatch.setattr(features, "MIB", 1024)
+    monkeypatch.setattr(feature_cache, "MIB", 1024)
     _, said = transfer("small", "feature_cache.limit_mb=4")
     assert "frozen layers run once, and what they give is kept: 4×4×8 for 4 validation images" in said
     assert "frozen layers run in every epoch: 4×4×8 for 16 training images, 8.0 MiB in float32, would be more" in said

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain import trouble
-from cnntrain.config import Experiment
-from cnntrain.data.digits import Digits
+from cnntrain.checkpoints.checkpoint import checkpoints_in, newest, read_state
+from cnntrain.data.sources.digits import Digits
 from cnntrain.errors import TrainingError
-from cnntrain.loop import TrainingLoop
+from cnntrain.experiment import Experiment
 from cnntrain.models.lenet5 import LeNet5
-from cnntrain.optimizers import Adam
-from cnntrain.phases import Phase, Schedule
-from cnntrain.resume.checkpoint import checkpoints_in, newest, read_state
+from cnntrain.optimization.optimizers import Adam
+from cnntrain.optimization.schedule import Phase, Schedule
+from cnntrain.runtime import resource_errors
+from cnntrain.training.loop import TrainingLoop
 from tests.conftest import full_disk, read_metrics, write_photos
 
 EXPERIMENT = Experiment(
@@ -131,24 +131,24 @@ def test_weights_for_which_there_is_no_memory_are_answered_with_what_helps(cnntr
 )
 def test_no_memory_in_training_is_answered_alike(error):
     with pytest.raises(TrainingError, match=r"no memory left for a tensor of shape\[16,28,28,64\]"):
-        with trouble.named(EXPERIMENT, going_on="x"):
+        with resource_errors.named(EXPERIMENT, going_on="x"):
             raise error
 
 
 def test_other_errors_are_left_as_they_are(tmp_path):
     for error in (tf.errors.InvalidArgumentError(None, None, "no"), FileNotFoundError(2, "no", "/elsewhere/x")):
-        with pytest.raises(type(error)), trouble.named(EXPERIMENT, going_on="x", folder=tmp_path):
+        with pytest.raises(type(error)), resource_errors.named(EXPERIMENT, going_on="x", folder=tmp_path):
             raise error
     with pytest.raises(TrainingError, match="x: can't be written: no"):
-        with trouble.named(EXPERIMENT, going_on="x", folder=tmp_path):
+        with resource_errors.named(EXPERIMENT, going_on="x", folder=tmp_path):
             raise PermissionError(13, "no", str(tmp_path / "x"))
 
 
 def test_a_file_that_vanishes_in_mid_run_is_named_and_the_run_can_go_on(cnntrain, tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", {"dark": 12, "light": 12})
     run, gone = tmp_path / "run", photos / "dark" / "3.png"
-    validate = "cnntrain.phase_training.PhaseTraining.validate"
-    from cnntrain.phase_training import PhaseTraining
+    validate = "cnntrain.training.phase_trainer.PhaseTraining.validate"
+    from cnntrain.training.phase_trainer import PhaseTraining
 
     whole = PhaseTraining.validate
 

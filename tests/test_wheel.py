@@ -14,7 +14,7 @@ def test_the_wheel_runs_without_the_checkout(tmp_path):
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); import cnntrain.cli as c;"
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import cnntrain.cli.main as c;"
         " assert c.__file__.startswith(sys.path[0]); sys.exit(c.main(sys.argv[1:]))"
     )
     words = ["experiment=smoke", f"hydra.run.dir={tmp_path / 'run'}"]

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from cnntrain.terminal import Terminal
-from cnntrain.wording import counted
+from cnntrain.runtime.terminal import Terminal
+from cnntrain.runtime.wording import counted
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_whole_test_is_not_marked(cnntrain, tmp_path):
 
 def test_an_occupied_folder_is_refused_before_tensorflow_loads(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 0")
-    code = "import sys, cnntrain.cli as c; code = c.main(sys.argv[1:]); print(code, 'tensorflow' in sys.modules)"
+    code = "import sys, cnntrain.cli.main as c; code = c.main(sys.argv[1:]); print(code, 'tensorflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, f"hydra.run.dir={tmp_path}"], capture_output=True, text=True, check=True
     )

@@ -9,15 +9,21 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.geometry import affine_map, are_mirrored, are_upside_down, padded_corners, random_moves
-from cnntrain.data.policies import (
+from cnntrain.data.augmentation.geometry import (
+    affine_map,
+    are_mirrored,
+    are_upside_down,
+    padded_corners,
+    random_moves,
+)
+from cnntrain.data.augmentation.policies import (
     chosen_moves,
     rand_augment_operations,
     rand_augment_steps,
     trivial_augment_operations,
     trivial_augment_step,
 )
+from cnntrain.data.augmentation.settings import Augmentation
 
 LEAST_VISIBLE = 0.5  # of an object's box, for it to count as still in the image
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.decode import Part, cut, read_image
+from cnntrain.data.image_files.decode import Part, cut, read_image
 from cnntrain.errors import DataError
 
 if TYPE_CHECKING:
-    from cnntrain.data.base import Table
+    from cnntrain.data.sources.base import Table
 
 ADDRESS = re.compile(r"\{\{.*?\}\}| \[Op:\w+\].*", re.DOTALL)  # what TensorFlow puts round a message
 

@@ -10,18 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.augment import augment, crop_with_object, mix_batch, random_box
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.base import Examples
+from cnntrain.data.augmentation.apply import augment, crop_with_object, mix_batch, random_box
+from cnntrain.data.augmentation.color import luma
+from cnntrain.data.augmentation.geometry import are_mirrored, flip_one
+from cnntrain.data.augmentation.keyed_random import image_keys
+from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.data.boxes import Boxes, augmented, boxes_of, resize_map
-from cnntrain.data.colour import luma
-from cnntrain.data.decode import Part
-from cnntrain.data.geometry import are_mirrored, flip_one
+from cnntrain.data.image_files.decode import Part
 from cnntrain.data.images import ArrayImages
-from cnntrain.data.network_input import NetworkInput
-from cnntrain.data.operations import crop, random_places, resize
+from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.preprocess import preprocess
-from cnntrain.data.randomness import image_keys
+from cnntrain.data.resize import crop, random_places, resize
+from cnntrain.data.sources.base import Examples
 
 BATCHES_AHEAD = 4
 

@@ -12,7 +12,7 @@ from cnntrain.errors import DataError
 from cnntrain.settings import unknown
 
 if TYPE_CHECKING:
-    from cnntrain.data.base import Source
+    from cnntrain.data.sources.base import Source
 
 SLICE = re.compile(r"(?P<part>[\w.-]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cnntrain import backend
-from cnntrain.data import Examples
+from cnntrain.data.sources.base import Examples
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.evaluation import TrainedRun, read_run
+from cnntrain.evaluation.evaluate import TrainedRun, read_run
+from cnntrain.evaluation.predict import as_examples, examine, list_files
 from cnntrain.export.formats import FORMATS, Format
-from cnntrain.files import whole_file, whole_folder
-from cnntrain.prediction import as_examples, examine, list_files
-from cnntrain.terminal import Terminal
+from cnntrain.runtime import backend
+from cnntrain.runtime.files import whole_file, whole_folder
+from cnntrain.runtime.terminal import Terminal
 
 IMAGES = 100
 LARGEST_DIFFERENCE = 1e-4

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data import Examples
 from cnntrain.data.images import FileImages, unreadable_file_named
 from cnntrain.data.pipeline import Batches
-from cnntrain.evaluation import answering, boxes_in
+from cnntrain.data.sources.base import Examples
+from cnntrain.evaluation.evaluate import answering, boxes_in
 from cnntrain.export.formats import Runtime
 from cnntrain.export.saved_model import PNG
 from cnntrain.export.serving import Serving

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cnntrain.backend import silent_standard_error
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.runtime.backend import silent_standard_error
 
 if TYPE_CHECKING:
     from cnntrain.export.serving import Serving

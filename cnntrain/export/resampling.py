@@ -2,7 +2,7 @@
 
 TensorFlow's own resize operations are missing elsewhere, or differ there. Here an image is resized by gathering
 rows and columns, or with antialias by multiplying with two matrices, both computed from its size; the numbers
-are those of cnntrain.data.operations, to within rounding. Sizes are float32 tensors without a shape, since
+are those of cnntrain.data.resize, to within rounding. Sizes are float32 tensors without a shape, since
 keras.ops can't pass on a size that is not known.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import KerasTensor, ops
 
-from cnntrain.data.network_input import NetworkInput
-from cnntrain.data.operations import LAST_ROW_INSIDE
+from cnntrain.data.input_spec import NetworkInput
+from cnntrain.data.resize import LAST_ROW_INSIDE
 
 
 @dataclass(frozen=True)

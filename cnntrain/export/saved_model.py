@@ -4,12 +4,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from cnntrain.data.decode import upright
-from cnntrain.data.headers import has_alpha, orientation_of
-from cnntrain.data.network_input import Colour
-from cnntrain.data.operations import resize
+from cnntrain.data.image_files.decode import upright
+from cnntrain.data.image_files.headers import has_alpha, orientation_of
+from cnntrain.data.input_spec import Colour
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
+from cnntrain.data.resize import resize
 from cnntrain.export.serving import Serving
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -9,13 +9,13 @@ import tensorflow as tf
 from keras import KerasTensor, ops
 
 from cnntrain.data.boxes import resize_map
-from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
 from cnntrain.export.resampling import extent, to_size
-from cnntrain.localization import BoxHead
-from cnntrain.loop import named
+from cnntrain.models.box_head import BoxHead
 from cnntrain.models.transfer import in_precision
+from cnntrain.training.loop import named
 
 RED_GREEN_BLUE = np.arange(3, dtype="float32")
 

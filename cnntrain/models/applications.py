@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from cnntrain import backend
 from cnntrain.errors import DataError
-from cnntrain.keras_file import UNLOADABLE, check_network, check_weights
 from cnntrain.models.base import Architecture, Preprocess
+from cnntrain.models.keras_file import UNLOADABLE, check_network, check_weights
 from cnntrain.models.keras_weights import factory, fetch_weights, instead_of_download
+from cnntrain.runtime import backend
 
 if TYPE_CHECKING:
     import keras

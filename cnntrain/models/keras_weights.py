@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnntrain import backend
-from cnntrain.download import FAILURES, download, has_checksum
 from cnntrain.errors import DataError
+from cnntrain.runtime import backend
+from cnntrain.runtime.download import FAILURES, download, has_checksum
 
 if TYPE_CHECKING:
     import keras

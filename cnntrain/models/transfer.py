@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cnntrain import backend
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.keras_file import UNLOADABLE, check_network, load_network
 from cnntrain.models.applications import (
     Backbone,
     application,
@@ -19,6 +17,8 @@ from cnntrain.models.applications import (
     preprocess_mode,
 )
 from cnntrain.models.base import Architecture, Preprocess
+from cnntrain.models.keras_file import UNLOADABLE, check_network, load_network
+from cnntrain.runtime import backend
 from cnntrain.settings import Count, Fraction
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.data.network_input import NetworkInput
-from cnntrain.evaluation import boxes_in
-from cnntrain.predictions import BoxAnswers
+from cnntrain.data.input_spec import NetworkInput
+from cnntrain.evaluation.evaluate import boxes_in
+from cnntrain.evaluation.predictions import BoxAnswers
 from cnntrain.report.charts import Chart
 from cnntrain.report.pictures import Drawer, Picture, Rectangle, thumbnail
 from cnntrain.report.saved_run import SavedRun

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.measures import SMALLEST
+from cnntrain.evaluation.metrics import SMALLEST
 
 BINS = 15
 TEMPERATURES = 0.25, 4.0

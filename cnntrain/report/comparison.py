@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from cnntrain.errors import ConfigError
-from cnntrain.predictions import Predictions
+from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report.configuration import differences
 from cnntrain.report.paired import SIGNIFICANT, Paired, compare_groups, compare_pairs
 from cnntrain.report.saved_run import SavedRun, runs_at
-from cnntrain.wording import printable
+from cnntrain.runtime.wording import printable
 
 REPEATED = ("seed", "data.fold")  # what runs of one group may differ in
 CHANGES_NO_RESULT = ("report", "parallel_calls", "checkpoint.", "tracker")

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from cnntrain.errors import DataError
-from cnntrain.files import write_whole
-from cnntrain.predictions import Predictions
+from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report.charts import Chart, Line
 from cnntrain.report.comparison import Comparison, row_of
 from cnntrain.report.page import render
 from cnntrain.report.pictures import IN_GALLERY, Drawer, Picture
 from cnntrain.report.run_page import load_data
 from cnntrain.report.saved_run import SavedRun
+from cnntrain.runtime.files import write_whole
 
 LAID_OVER = 8  # runs whose curves one chart can hold
 

@@ -4,8 +4,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cnntrain.report.comparison import Comparison, row_of
-from cnntrain.terminal import Terminal, duration
-from cnntrain.wording import printable
+from cnntrain.runtime.terminal import Terminal, duration
+from cnntrain.runtime.wording import printable
 
 NAMED = 5
 

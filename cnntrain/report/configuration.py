@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnntrain.config import Experiment
+from cnntrain.experiment import Experiment
 from cnntrain.settings import to_mapping
 
 

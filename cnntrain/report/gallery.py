@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnntrain.data import Examples, LabelledImages
-from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.input_spec import NetworkInput
+from cnntrain.data.sources.base import Examples, LabelledImages
 from cnntrain.errors import DataError
-from cnntrain.predictions import Predictions
+from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report import sections
 from cnntrain.report.boxes import box_pictures
 from cnntrain.report.pictures import Drawer, Picture, confident_mistakes, of_cells, uncertain_hits

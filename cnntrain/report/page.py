@@ -4,8 +4,8 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnntrain.terminal import duration
-from cnntrain.wording import printable
+from cnntrain.runtime.terminal import duration
+from cnntrain.runtime.wording import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

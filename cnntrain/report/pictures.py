@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.data.base import Table
+from cnntrain.data.sources.base import Table
 from cnntrain.errors import DataError
-from cnntrain.predictions import Predictions
-from cnntrain.wording import printable
+from cnntrain.evaluation.predictions import Predictions
+from cnntrain.runtime.wording import printable
 
 SIDE = 72  # pixels of the longer side
 IN_GALLERY = 24

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnntrain import backend
-from cnntrain.data import LabelledImages
-from cnntrain.data.file_source import FileSource
-from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.input_spec import NetworkInput
+from cnntrain.data.sources.base import LabelledImages
+from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import DataError
-from cnntrain.files import write_whole
 from cnntrain.report import sections
 from cnntrain.report.boxes import box_fit
 from cnntrain.report.configuration import settings_of
@@ -19,7 +17,9 @@ from cnntrain.report.page import render
 from cnntrain.report.saved_run import SavedRun, runs_at
 from cnntrain.report.seen import seen_first
 from cnntrain.report.times import phase_times
-from cnntrain.terminal import Terminal
+from cnntrain.runtime import backend
+from cnntrain.runtime.files import write_whole
+from cnntrain.runtime.terminal import Terminal
 
 if TYPE_CHECKING:
     import keras
@@ -55,7 +55,7 @@ def load_data(run: SavedRun) -> tuple[LabelledImages | None, str]:
 
 def load_network(run: SavedRun) -> "keras.Model | None":
     """The network of the best epoch; None where the run has none yet."""
-    from cnntrain.evaluation import read_run
+    from cnntrain.evaluation.evaluate import read_run
 
     return read_run(run.run_dir.path).load_model() if run.run_dir.model.is_file() else None
 

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cnntrain.config import Experiment, parse
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.predictions import Predictions
-from cnntrain.run_dir import RunDir
+from cnntrain.evaluation.predictions import Predictions
+from cnntrain.experiment import Experiment, parse
+from cnntrain.runtime.run_dir import RunDir
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnntrain.predictions import Predictions
+from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report.calibration import expected_calibration_error, fit_temperature, reliability, tempered
 from cnntrain.report.charts import Chart, Line, Mark
 from cnntrain.report.saved_run import SavedRun

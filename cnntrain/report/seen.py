@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnntrain.config import Experiment
-from cnntrain.data import Examples, LabelledImages
-from cnntrain.data.network_input import NetworkInput
+from cnntrain.data.input_spec import NetworkInput
+from cnntrain.data.sources.base import Examples, LabelledImages
 from cnntrain.errors import DataError
+from cnntrain.experiment import Experiment
 from cnntrain.report.pictures import Rectangle, thumbnail
 from cnntrain.report.saved_run import SavedRun
-from cnntrain.wording import printable
+from cnntrain.runtime.wording import printable
 
 if TYPE_CHECKING:
     from cnntrain.data.pipeline import Batches

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnntrain.config import Experiment
-from cnntrain.data.augmentation import Augmentation
-from cnntrain.data.file_source import FileSource
+from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.sources.file_source import FileSource
+from cnntrain.experiment import Experiment
 from cnntrain.report.saved_run import SavedRun
 
 WAITING = 0.2  # of the time of training, from which on it is the input that holds it up

@@ -1,0 +1,82 @@
+"""How far a run has come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnntrain.optimization.schedule import Phase
+from cnntrain.runtime.wording import counted
+
+
+@dataclass
+class Progress:
+    """How far a run has come: its place in the schedule, its history, and the best epoch so far.
+
+    Of the phase under way (before the first: ""), so many `epochs` are finished, and of its next one so many
+    `steps`, in so many `seconds`, of which `input_seconds` were spent waiting for batches. `rollbacks`: how often
+    it went back because a number was not finite.
+    """
+
+    phase: str = ""
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    input_seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: tuple[float, float] | None = None
+    epochs_since_best: int = 0
+    rollbacks: int = 0
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Progress":
+        """What dataclasses.asdict made of one, after its way through JSON; raises TypeError where it is not that."""
+        progress = cls(**facts)
+        progress.best = progress.best and (progress.best[0], progress.best[1])
+        return progress
+
+    def begin(self, phase: str) -> None:
+        """Enters a phase."""
+        self.phase, self.epochs, self.epochs_since_best = phase, 0, 0
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Nothing of the next epoch is done yet."""
+        self.steps, self.seconds, self.input_seconds = 0, 0.0, 0.0
+
+    def add(self, row: dict[str, Any], *, min_delta: float) -> bool:
+        """Adds an epoch; whether it is the best so far.
+
+        Best is the highest validation accuracy (with boxes, its sum with the mean IoU) and, of equals, the lowest
+        validation loss; without validation it is the last epoch. Only a gain of more than `min_delta` counts
+        against patience.
+        """
+        self.epochs += 1
+        self.begin_epoch()
+        self.history.append(row)
+        if row["val_accuracy"] == "":
+            self.best_epoch, self.epochs_since_best = row["epoch"], 0
+            return True
+        score = (row["val_accuracy"] + row.get("val_mean_iou", 0.0), -row["val_loss"])
+        gained = self.best is None or score[0] > self.best[0] + min_delta
+        self.epochs_since_best = 0 if gained else self.epochs_since_best + 1
+        if self.best is None or score > self.best:
+            self.best, self.best_epoch = score, row["epoch"]
+            return True
+        return False
+
+    def at_end_of(self, phase: Phase, epochs: int) -> bool:
+        """Whether the phase under way has all its epochs, or has gained nothing for too long."""
+        patience = phase.early_stopping_patience
+        return self.epochs >= epochs or bool(patience and self.epochs_since_best >= patience)
+
+    def place(self) -> str:
+        """Where the run stands, in words."""
+        within = f" and {counted(self.steps, 'step')} of the next" if self.steps else ""
+        return counted(len(self.history), "epoch") + within
+
+    def reached(self) -> str:
+        """What a run that ends now has to show."""
+        if not self.history:
+            return "no finished epoch"
+        return f"the history of {counted(len(self.history), 'epoch')}, with the network of epoch {self.best_epoch},"

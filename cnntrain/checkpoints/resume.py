@@ -1,0 +1,169 @@
+"""Going on with runs that were stopped, or with finished ones for longer: `cnntrain resume RUN`."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnntrain.checkpoints.checkpoint import newest
+from cnntrain.checkpoints.progress import Progress
+from cnntrain.checkpoints.resumed import FORCE, Resumed
+from cnntrain.checkpoints.run_state import progress_of
+from cnntrain.errors import ConfigError
+from cnntrain.experiment import Experiment, parse, parse_recorded
+from cnntrain.optimization.schedule import Phase
+from cnntrain.runtime.provenance import decisive_differences, other_machine, provenance
+from cnntrain.runtime.run_dir import RunDir
+from cnntrain.runtime.signals import StopRequests
+from cnntrain.runtime.wording import counted
+from cnntrain.settings import flat, to_mapping
+
+# settings that change no result, or only where data are found: those are compared by themselves
+HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker", "epoch_lines")
+PLACES = ("data.path", "data.root", "data.memory_limit_mb")
+LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
+DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """What `cnntrain resume` was asked for: KEY=VALUE words, and whether another result is accepted."""
+
+    changes: Sequence[str]
+    force: bool
+    command: str
+    requests: StopRequests
+
+    def changed(self, values: Mapping[str, Any]) -> Experiment:
+        """The experiment of plain values with the changes; raises ConfigError, also where its trackers can't work."""
+        from cnntrain.cli.composition import changed
+
+        experiment = parse(changed(values, list(self.changes)) if self.changes else values)
+        experiment.tracker.check()
+        return experiment
+
+    def resume(self, path: Path) -> None:
+        """Goes on with a run, or says that it is finished.
+
+        Raises ConfigError with a list of all that would change its result, unless `force`.
+        """
+        run_dir = RunDir.open(path)
+        values = run_dir.read_config()
+        before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
+        changed = changes(before, experiment)
+        if run_dir.finished and all(map(is_harmless, changed)):
+            last = list(before.schedule.phases)[-1]
+            print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
+            return
+        with contextlib.closing(RunDir.reopen(path)) as run_dir:
+            resumed = prepared(run_dir, before, experiment, list(changed.values()), force=self.force)
+            from cnntrain.training.run import run
+
+            run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
+
+
+def prepared(
+    run_dir: RunDir, before: Experiment, now: Experiment, changed: Sequence[str], *, force: bool
+) -> Resumed:
+    """What a run goes on from; raises ConfigError where it would become another run, unless `force`."""
+    found, complaints = newest(run_dir.checkpoints)
+    warnings = [f"{text}; the one before is taken" for text in complaints]
+    if found is None and run_dir.finished:
+        raise ConfigError(f"{run_dir.checkpoints}: no checkpoint is left, so that the finished run can't be extended")
+    if found is None:
+        return Resumed({}, None, changed, warnings, force)
+    recorded, progress, current = run_dir.read_record(), progress_of(found), provenance()
+    if progress.phase and progress.phase not in now.schedule.phases:
+        raise ConfigError(f"schedule.phases: the run stands in phase {progress.phase}, which is missing")
+    steps = steps_per_epoch(recorded, now)
+    serious = [*decisive_differences(recorded, current), *decisive_changes(before, now, progress, steps)]
+    if serious and not force:
+        lines = [f"{run_dir}: stands after {progress.place()}; going on would give another result:"]
+        raise ConfigError(*lines, *(f"  {text}" for text in serious), FORCE)
+    refuse_nothing_left(run_dir, now, progress, steps)
+    warnings += [f"forced: {text}" for text in serious]
+    if machine := other_machine(recorded, current):
+        warnings.append(f"on another machine the last bits of results may differ: {machine}")
+    return Resumed(recorded, found, changed, warnings, force)
+
+
+def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, steps: int) -> None:
+    """Raises ConfigError where a finished run is to go on, and its last phase is at its end all the same."""
+    limit = now.limits.epochs_per_phase
+    name, phase = list(now.schedule.phases.items())[-1]
+    length = now.schedule.lengths(steps, limit=limit)[name]
+    if run_dir.finished and progress.phase == name and progress.at_end_of(phase, length):
+        capped = f", since limits.epochs_per_phase={limit}" if limit == length else ""
+        epochs = counted(length, "epoch")
+        raise ConfigError(f"{run_dir}: finished; nothing is left to train: {name} has {epochs}{capped}")
+
+
+def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
+    """How many batches the recorded training images make."""
+    steps = math.ceil(sum(recorded["class_counts"]["train"]) / experiment.batch_size)
+    return min(steps, experiment.limits.steps or steps)
+
+
+def changes(before: Experiment, now: Experiment) -> dict[str, str]:
+    """Each setting that differs, by its full key, in words."""
+    was, is_now = (dict(flat(to_mapping(experiment))) for experiment in (before, now))
+    keys = [key for key in {**was, **is_now} if was.get(key) != is_now.get(key)]
+    return {key: f"{key}: {is_now.get(key)}, was {was.get(key)}" for key in keys}
+
+
+def is_harmless(key: str) -> bool:
+    """Whether a setting changes no result, or only where the data are found."""
+    return key.startswith((*HARMLESS, *PLACES))
+
+
+def decisive_changes(before: Experiment, now: Experiment, progress: Progress, steps: int) -> list[str]:
+    """Which changed settings make it another run than one that had them from its start.
+
+    What concerns phases that have not begun may change, and how long the phase under way is, unless its learning
+    rate follows from that.
+    """
+    names = list(before.schedule.phases)
+    began = names[: names.index(progress.phase) + 1] if progress.phase else []
+    found = []
+    for key, text in changes(before, now).items():
+        group, _, rest = key.partition("schedule.phases.")
+        name, _, setting = rest.rpartition(".")
+        of_phase = not group and rest
+        if is_harmless(key) or key == "limits.epochs_per_phase":
+            continue
+        if of_phase and (name not in began or setting in LENGTHS or longer_patience(before, now, name, setting)):
+            continue
+        found.append(text)
+    if list(now.schedule.phases)[: len(began)] != began:
+        found.append(f"schedule.phases: {', '.join(now.schedule.phases)} does not begin with {', '.join(began)}")
+        return found
+    was, lengths = (each.schedule.lengths(steps, limit=each.limits.epochs_per_phase) for each in (before, now))
+    for name in began:
+        if lengths[name] != was[name]:
+            done = progress.epochs if name == progress.phase else None
+            wrong = why_decisive(now.schedule.phases[name], lengths[name], was=was[name], done=done)
+            epochs = counted(lengths[name], "epoch")
+            found += [f"schedule.phases.{name}: {epochs}, was {was[name]}: {wrong}"] if wrong else []
+    return found
+
+
+def longer_patience(before: Experiment, now: Experiment, name: str, setting: str) -> bool:
+    """Whether a change lets a phase go on for longer without a gain: what it has done, it would have done so too."""
+    if setting != "early_stopping_patience":
+        return False
+    was = before.schedule.phases[name].early_stopping_patience
+    patience = now.schedule.phases[name].early_stopping_patience
+    return patience is None or (was is not None and patience > was)
+
+
+def why_decisive(phase: Phase, length: int, *, was: int, done: int | None) -> str | None:
+    """What another number of epochs changes of a phase, of which `done` (None: all) are behind the run."""
+    if done is None:
+        return "the phase is over"
+    if phase.learning_rate_schedule in DEPENDS_ON_LENGTH:
+        return f"with learning_rate_schedule {phase.learning_rate_schedule} the rate depends on it"
+    if phase.trainable != "all" and min(was, length) <= (phase.cache_views or 1):
+        return "so short a phase does not keep what frozen layers give, and a longer one does"
+    return f"it has had {done} already" if length < done else None

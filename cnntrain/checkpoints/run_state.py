@@ -1,0 +1,161 @@
+"""The state of a run under way: what is saved of it, when, and how it is put back."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnntrain.checkpoints.checkpoint import Checkpoints, Found, State
+from cnntrain.checkpoints.progress import Progress
+from cnntrain.errors import DataError
+from cnntrain.experiment import Checkpoint
+from cnntrain.runtime.files import replace_by_link, whole_file
+from cnntrain.runtime.run_dir import RunDir
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnntrain.training.loop import TrainingLoop
+
+
+class StateKeeper:
+    """Saves the state of one run, and puts it back: the model's variables, the optimizer's, sums and progress.
+
+    The model's are all of them: beside weights also the moving averages of BatchNormalization, and where the
+    random numbers of dropout go on. The best network so far waits in memory for the next time that the state is
+    written, so that both are always of one moment. `each_epoch`: whatever settings.min_seconds says.
+    """
+
+    def __init__(self, model: "keras.Model", run_dir: RunDir, settings: Checkpoint, *, each_epoch: bool = False):
+        self.model = model
+        self.run_dir = run_dir
+        self.min_seconds = 0.0 if each_epoch else settings.min_seconds
+        self.every_seconds = settings.every_minutes and settings.every_minutes * 60
+        self.checkpoints = Checkpoints(run_dir.checkpoints, keep=settings.keep)
+        self.seconds = 0.0  # for which training waited
+        self._saved_at = time.monotonic()
+        self._best: dict[str, np.ndarray] | None = None  # what model.keras does not hold yet
+        self._for_phase: Found | None = None
+
+    def save(self, progress: Progress, loop: "TrainingLoop | None") -> None:
+        """Begins to write where the run stands; raises what went wrong with the checkpoint before."""
+        self.write_best()
+        with self.counted():
+            arrays = arrays_of("model", self.model.variables)
+            if loop is not None:
+                arrays |= {**arrays_of("optimizer", loop.optimizer.variables), "totals": loop.sums.totals.copy()}
+            state = State(arrays, dataclasses.asdict(progress))
+            epoch, step = len(progress.history), progress.steps
+            self.checkpoints.save(state, epoch=epoch, step=step, best_model=self.run_dir.model)
+            self._saved_at = time.monotonic()
+
+    def remember_best(self) -> None:
+        """Holds the network as it is now: the best so far."""
+        self._best = arrays_of("model", self.model.variables)
+
+    def write_best(self) -> None:
+        """Writes the best network to model.keras, if it is not there."""
+        if self._best is None:
+            return
+        with self.counted():
+            now = arrays_of("model", self.model.variables)
+            give(self.model.variables, self._best)
+            try:
+                with whole_file(self.run_dir.model) as temporary:
+                    self.model.save(temporary)
+            finally:
+                give(self.model.variables, now)
+            self._best = None
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Adds the block's time to what training waited for."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def save_within_epoch(self, progress: Progress, loop: "TrainingLoop") -> None:
+        """Saves every so many minutes; raises what went wrong with the checkpoint before."""
+        self.checkpoints.raise_failure()
+        if self.every_seconds and time.monotonic() - self._saved_at >= self.every_seconds:
+            self.save(progress, loop)
+
+    def save_after_epoch(self, progress: Progress, loop: "TrainingLoop", *, last: bool) -> None:
+        """Saves after the last epoch of a phase, and after others unless that has just been done."""
+        if last or time.monotonic() - self._saved_at >= self.min_seconds:
+            self.save(progress, loop)
+
+    def put_back(self, found: Found) -> Progress:
+        """Gives the model the variables of a checkpoint, and the run its best network of then."""
+        assign(self.model.variables, "model", found)
+        self._best = None
+        if found.best_model is not None:
+            replace_by_link(self.run_dir.model, found.best_model)
+        self._for_phase = found
+        return progress_of(found)
+
+    def put_back_phase(self, loop: "TrainingLoop") -> None:
+        """Gives the loop of the phase that was under way its optimizer and sums; a later phase begins its own."""
+        found, self._for_phase = self._for_phase, None
+        if found is not None and "totals" in found.state.arrays:
+            assign(loop.optimizer.variables, "optimizer", found)
+            loop.sums.totals = found.state.arrays["totals"].copy()
+
+    def forget_phase(self) -> None:
+        """The phase that was under way had come to its end."""
+        self._for_phase = None
+
+
+def progress_of(found: Found) -> Progress:
+    """How far the run of a checkpoint had come."""
+    try:
+        return Progress.from_facts(found.state.facts)
+    except TypeError as error:
+        raise DataError(f"{found.path}: was written by another version of cnntrain: {error}") from error
+
+
+def names_of(kind: str, variables: "Sequence[keras.Variable]") -> list[str]:
+    """A name for each variable: its place, and its path, which alone need not be unique.
+
+    A path begins with the layer's name, or the optimizer's, which counts those of a process: that is left out.
+    """
+    paths = [variable.path for variable in variables]
+    if kind == "optimizer":
+        paths = [path.partition("/")[2] for path in paths]
+    return [f"{kind}/{number}/{path}" for number, path in enumerate(paths)]
+
+
+def arrays_of(kind: str, variables: "Sequence[keras.Variable]") -> dict[str, np.ndarray]:
+    """What variables hold now, by name.
+
+    On a CPU nothing is copied here: the arrays are the variables' own memory, which TensorFlow leaves alone as
+    long as somebody else holds it, so that the next step copies what it changes.
+    """
+    names = names_of(kind, variables)
+    return {
+        name: np.asarray(memoryview(variable.value.read_value()))
+        for name, variable in zip(names, variables, strict=True)
+    }
+
+
+def assign(variables: "Sequence[keras.Variable]", kind: str, found: Found) -> None:
+    """Gives variables the values of a checkpoint; raises DataError, before any is changed, where they don't fit."""
+    arrays: Mapping[str, Any] = found.state.arrays
+    names = names_of(kind, variables)
+    expected = {name: tuple(variable.shape) for name, variable in zip(names, variables, strict=True)}
+    saved = {name: array.shape for name, array in arrays.items() if name.startswith(f"{kind}/")}
+    if expected != saved:
+        strange = sorted(expected.items() ^ saved.items())[0][0]
+        raise DataError(f"{found.path}: is of another network or optimizer: {strange} is in one of them only")
+    give(variables, {name: arrays[name] for name in names})
+
+
+def give(variables: "Sequence[keras.Variable]", arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns arrays in the order of the variables."""
+    for variable, array in zip(variables, arrays.values(), strict=True):
+        variable.assign(array)

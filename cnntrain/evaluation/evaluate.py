@@ -1,0 +1,244 @@
+"""Measuring a trained network on examples as they are: after training, and by `cnntrain evaluate`."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnntrain.data.input_spec import NetworkInput
+from cnntrain.data.sources.base import Examples, LabelledImages, Table
+from cnntrain.data.sources.file_source import FileSource
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.evaluation.drawing import PREDICTED, TRUE, PictureFolder, draw_boxes
+from cnntrain.evaluation.metrics import measure, measure_boxes
+from cnntrain.evaluation.predictions import BoxAnswers
+from cnntrain.experiment import Experiment, parse_recorded
+from cnntrain.models.keras_file import UNLOADABLE, load_network
+from cnntrain.runtime import backend
+from cnntrain.runtime.run_dir import RunDir
+from cnntrain.runtime.terminal import Terminal
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from cnntrain.models.box_head import BoxHead
+
+DRAWN = 100  # pictures of a split
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run folder records: the experiment, and what its network expects and answers."""
+
+    run_dir: RunDir
+    experiment: Experiment
+    network_input: NetworkInput
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def box_head(self) -> "BoxHead | None":
+        """What the network's boxes stand for, None where it learned none. Loads TensorFlow."""
+        backend.load()
+        from cnntrain.models.box_head import box_head
+
+        return box_head(self.experiment)
+
+    def load_model(self) -> "keras.Model":
+        """The network of the best epoch; raises DataError where it is damaged."""
+        backend.load()
+        try:
+            return load_network(self.run_dir.model)
+        except UNLOADABLE as error:
+            raise DataError(f"{self.run_dir.model}: can't be loaded: {error}") from error
+
+
+def read_run(path: Path) -> TrainedRun:
+    """What a run folder records; raises DataError where something is missing or damaged. Loads no TensorFlow."""
+    run_dir = RunDir.open(path)
+    record = run_dir.read_record()
+    experiment = parse_recorded(run_dir.read_config(), where=run_dir.config)
+    if not run_dir.model.is_file():
+        raise DataError(f"{run_dir.model}: is missing; the run ended before its first epoch did")
+    network_input = NetworkInput.from_record(record["input"], str(run_dir.record))
+    return TrainedRun(run_dir, experiment, network_input, tuple(record["class_names"]), record["data_fingerprint"])
+
+
+def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":
+    """The function that gives a batch's class probabilities (batch, classes) and, with a head for them, boxes
+    (batch, 4), in fractions of the images as the network sees them."""
+    import tensorflow as tf
+
+    from cnntrain.training.loop import named
+
+    @tf.function(reduce_retracing=True)
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = named(model(images, training=False))
+        boxes = {"box": box_head.answer(outputs["box"])} if box_head else {}
+        return {"class": outputs["class"], **boxes}
+
+    return answer
+
+
+@dataclass(frozen=True)
+class SplitAnswers:
+    """What a network answered on examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
+    fractions of what it saw. `ious` (n,) compare those with the true ones (n, 4), where `has_box` (n,) says that
+    there are."""
+
+    examples: Examples
+    probabilities: np.ndarray
+    boxes: np.ndarray | None = None
+    true_boxes: np.ndarray | None = None
+    ious: np.ndarray | None = None
+    has_box: np.ndarray | None = None
+
+    def measures(self) -> dict[str, Any]:
+        """All measures of the split."""
+        labels = self.examples.labels
+        results = measure(self.probabilities, labels, self.examples.table.class_names)
+        if self.ious is None or self.has_box is None:
+            return results
+        return results | measure_boxes(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
+
+    def box_answers(self) -> BoxAnswers | None:
+        """The boxes as they are kept; None where they were not learned."""
+        if self.boxes is None or self.true_boxes is None or self.ious is None or self.has_box is None:
+            return None
+        there = self.has_box
+        return BoxAnswers(
+            true=np.where(there[:, np.newaxis], self.true_boxes, np.nan),
+            predicted=self.boxes,
+            ious=np.where(there, self.ious, np.nan),
+        )
+
+
+def answer_split(
+    model: "keras.Model",
+    examples: Examples,
+    network_input: NetworkInput,
+    *,
+    batch_size: int,
+    limit: int | None = None,
+    box_head: "BoxHead | None" = None,
+) -> SplitAnswers:
+    """The answers on a split, or on its first `limit` batches."""
+    from cnntrain.data.images import unreadable_file_named
+    from cnntrain.data.pipeline import Batches
+    from cnntrain.models.box_head import intersection_over_union
+
+    batches = Batches(examples, network_input, batch_size=batch_size, localization=box_head is not None).epoch()
+    answer = answering(model, box_head)
+    with unreadable_file_named(examples.table):
+        answers = [(answer(images), *truth) for images, *truth in batches.take(limit or -1)]
+    probabilities = np.concatenate([found["class"] for found, *_ in answers])
+    examples = Examples(examples.table, examples.rows[: len(probabilities)])
+    if box_head is None:
+        return SplitAnswers(examples, probabilities)
+    return SplitAnswers(
+        examples,
+        probabilities,
+        boxes=np.concatenate([found["box"] for found, *_ in answers]),
+        true_boxes=np.concatenate([true["box"] for _, true, _ in answers]),
+        ious=np.concatenate([intersection_over_union(found["box"], true["box"]) for found, true, _ in answers]),
+        has_box=np.concatenate([weights["box"] for *_, weights in answers]) > 0,
+    )
+
+
+def boxes_in(boxes: np.ndarray, sizes: np.ndarray, network_input: NetworkInput) -> np.ndarray:
+    """Left, top, right and bottom (n, 4) in pixels of images of `sizes` (n, 2), of boxes (n, 4) of what the network
+    saw of them."""
+    from cnntrain.data.boxes import in_image_pixels
+
+    expected = network_input
+    return in_image_pixels(
+        boxes, sizes, expected.image_size, policy=expected.resize, crop_box=expected.crop_box
+    )
+
+
+def evaluate(
+    trained: TrainedRun, *, own_data: bool, split: str, as_json: bool, draw: Path | None = None
+) -> None:
+    """Measures a run's best network on a split of the experiment's data, or on `all` of them; prints the result.
+
+    Images go through the run's own preprocessing, and classes are matched by name. `own_data`: these are meant
+    to be the data that the run was trained on, divided as they were then. Pictures of boxes are written to `draw`.
+    """
+    data = trained.experiment.data
+    if isinstance(data, FileSource):
+        data = dataclasses.replace(data, background=trained.network_input.background)
+    if draw and not trained.experiment.model.localization:
+        raise ConfigError("--draw: this run learned no boxes; leave it out")
+    data.check()
+    backend.load()
+    labelled = data.load()
+    terminal = Terminal()
+    same = labelled.train.table.fingerprint() == trained.fingerprint
+    if same != own_data and not as_json:
+        what = "the data have changed since training" if own_data else "these data were trained on, divided otherwise"
+        terminal.warning(f"{what}, so that training images may be among these")
+    examples = examples_to_measure(trained, labelled, split, title=data.title())
+    pictures = PictureFolder(draw) if draw else None
+    answers = answer_split(
+        trained.load_model(),
+        examples,
+        trained.network_input,
+        batch_size=trained.experiment.batch_size,
+        box_head=trained.box_head,
+    )
+    if pictures:
+        draw_worst(answers, trained.network_input, pictures)
+    if as_json:
+        print(json.dumps({split: answers.measures()}))
+    else:
+        terminal.result(answers.measures(), split)
+
+
+def examples_to_measure(trained: TrainedRun, labelled: LabelledImages, split: str, *, title: str) -> Examples:
+    """A split, or `all`, with the classes that the run knows; raises DataError where that can't be measured."""
+    table = with_classes(labelled.train.table, trained.class_names, title=title)
+    rows = np.arange(len(table.labels)) if split == "all" else labelled.split(split).rows
+    if not len(rows):
+        asked = getattr(trained.experiment.data, split)
+        raise DataError(f"{title}: these data have no {split} images (data.{split}={asked})")
+    if trained.experiment.model.localization and table.boxes is None:
+        raise DataError(f"{title}: these data have no boxes to compare with those of the run")
+    return Examples(table, rows)
+
+
+def draw_worst(answers: SplitAnswers, network_input: NetworkInput, pictures: PictureFolder) -> None:
+    """Writes pictures with the true and the predicted box: those that fit worst, up to a number, come first."""
+    examples = answers.examples
+    table, classes = examples.table, examples.table.class_names
+    if answers.ious is None or answers.boxes is None or answers.has_box is None or table.boxes is None:
+        return
+    order = np.argsort(np.where(answers.has_box, answers.ious, 2), kind="stable")[:DRAWN]
+    for place, number in enumerate(order.tolist(), start=1):
+        row = int(examples.rows[number])
+        pixels = table.images.read(row).numpy()
+        size = np.array([pixels.shape[:2]])
+        y, x, height, width = table.boxes[row] * np.tile(size[0], 2)
+        true = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+        predicted = boxes_in(answers.boxes[number : number + 1], size, network_input)[0]
+        answer, label = classes[answers.probabilities[number].argmax()], classes[table.labels[row]]
+        text = f"{answer} ({label}) {answers.ious[number]:.2f}"
+        picture = draw_boxes(pixels, [(true, TRUE), (predicted, PREDICTED)], text)
+        pictures.add(f"{place:03} {Path(table.names[row]).stem}.png", picture)
+
+
+def with_classes(table: Table, class_names: Sequence[str], *, title: str) -> Table:
+    """The same examples with classes numbered as in `class_names`; raises DataError where there are others."""
+    numbers = {name: number for number, name in enumerate(class_names)}
+    strange = [name for name in table.class_names if name not in numbers]
+    if strange:
+        raise DataError(
+            f"{title}: the network does not know the class{'es' * (len(strange) > 1)} {', '.join(strange)};"
+            f" it was trained on {', '.join(class_names)}"
+        )
+    by_old_number = np.array([numbers[name] for name in table.class_names], np.int64)
+    return dataclasses.replace(table, labels=by_old_number[table.labels], class_names=tuple(class_names))

@@ -1,0 +1,160 @@
+"""What a network answered for each example: predictions.csv, from which pages and comparisons are made."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnntrain.errors import DataError
+from cnntrain.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from cnntrain.evaluation.evaluate import SplitAnswers
+
+FIRST_COLUMNS = ("id", "name", "split", "true", "predicted")
+SIDES = ("y", "x", "height", "width")
+BOX_COLUMNS = ("iou", *(f"true {side}" for side in SIDES), *(f"predicted {side}" for side in SIDES))
+PROBABILITY = "probability: "
+
+
+@dataclass(frozen=True)
+class BoxAnswers:
+    """Boxes of n examples, float32 (n, 4): centre y, centre x, height and width in fractions of the image as the
+    network saw it. `ious` (n,) and `true` are NaN where an example has no box."""
+
+    true: np.ndarray
+    predicted: np.ndarray
+    ious: np.ndarray
+
+    @classmethod
+    def of_splits(cls, answers: "Mapping[str, SplitAnswers]") -> "BoxAnswers | None":
+        """Those on one split after another; None where boxes were not learned."""
+        parts = [found.box_answers() for found in answers.values()]
+        known = [part for part in parts if part is not None]
+        return cls.from_numbers(np.concatenate([part.numbers() for part in known])) if known else None
+
+    @classmethod
+    def from_numbers(cls, numbers: np.ndarray) -> "BoxAnswers":
+        """Those of the numbers (n, 9) under BOX_COLUMNS."""
+        return cls(true=numbers[:, 1:5], predicted=numbers[:, 5:], ious=numbers[:, 0])
+
+    def numbers(self) -> np.ndarray:
+        """What stands under BOX_COLUMNS: (n, 9)."""
+        return np.concatenate([self.ious[:, np.newaxis], self.true, self.predicted], axis=1)
+
+    def only(self, chosen: np.ndarray) -> "BoxAnswers":
+        """Some of them: places (m,), or truth values (n,)."""
+        return BoxAnswers.from_numbers(self.numbers()[chosen])
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for n examples, in the order of their splits.
+
+    `ids` are int64 (n,), as in Table; `names` are paths, or numbers within the source; `labels` and `predicted` are
+    class numbers (n,); `probabilities` float32 (n, classes). `boxes` are there where a run learned them.
+    """
+
+    ids: np.ndarray
+    names: np.ndarray
+    splits: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+    class_names: tuple[str, ...]
+    boxes: BoxAnswers | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of_splits(cls, answers: "Mapping[str, SplitAnswers]") -> "Predictions":
+        """The answers on one split after another, by the split's name."""
+        parts = [(name, found.examples.table, found.examples.rows) for name, found in answers.items()]
+        probabilities = np.concatenate([found.probabilities for found in answers.values()])
+        return cls(
+            ids=np.concatenate([table.ids[rows] for _, table, rows in parts]),
+            names=np.array([table.names[int(row)] for _, table, rows in parts for row in rows], object),
+            splits=np.concatenate([np.full(len(rows), name, object) for name, _, rows in parts]),
+            labels=np.concatenate([table.labels[rows] for _, table, rows in parts]),
+            predicted=probabilities.argmax(axis=1),
+            probabilities=probabilities,
+            class_names=parts[0][1].class_names,
+            boxes=BoxAnswers.of_splits(answers),
+        )
+
+    def split(self, name: str) -> "Predictions":
+        """Those of one split."""
+        return self.only(self.splits == name)
+
+    def only(self, chosen: np.ndarray) -> "Predictions":
+        """Some of them: places (m,), or truth values (n,)."""
+        return Predictions(
+            ids=self.ids[chosen],
+            names=self.names[chosen],
+            splits=self.splits[chosen],
+            labels=self.labels[chosen],
+            predicted=self.predicted[chosen],
+            probabilities=self.probabilities[chosen],
+            class_names=self.class_names,
+            boxes=self.boxes and self.boxes.only(chosen),
+        )
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Which are right (n,)."""
+        return self.predicted == self.labels
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability (n,) of the class that was answered."""
+        return self.probabilities[np.arange(len(self)), self.predicted]
+
+    def write(self, path: Path) -> None:
+        """Writes them; float32 numbers keep every digit, and names their bytes. A box that is none is left empty."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        box_columns = BOX_COLUMNS if self.boxes else ()
+        writer.writerow([*FIRST_COLUMNS, *box_columns, *(PROBABILITY + name for name in self.class_names)])
+        numbers = self.probabilities.astype(np.float32).astype(str)
+        if self.boxes:
+            of_boxes = self.boxes.numbers().astype(np.float32)
+            numbers = np.concatenate([np.where(np.isnan(of_boxes), "", of_boxes.astype(str)), numbers], axis=1)
+        for place in range(len(self)):
+            classes = (self.class_names[self.labels[place]], self.class_names[self.predicted[place]])
+            writer.writerow([self.ids[place], self.names[place], self.splits[place], *classes, *numbers[place]])
+        write_whole(path, text.getvalue().encode(errors="surrogateescape"))
+
+    @classmethod
+    def read(cls, path: Path) -> "Predictions":
+        """Those of a file; raises DataError where it is not one that `write` wrote, or a version without boxes."""
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                header, *rows = csv.reader(file)
+            if tuple(header[:5]) != FIRST_COLUMNS:
+                raise ValueError(f"its first line is {','.join(header[:5])}")
+            first = 5 + len(BOX_COLUMNS) if tuple(header[5:14]) == BOX_COLUMNS else 5
+            names = tuple(column.removeprefix(PROBABILITY) for column in header[first:])
+            numbers = {name: number for number, name in enumerate(names)}
+            ids, examples, splits, true, predicted, *_ = zip(*rows, strict=True)
+            return cls(
+                ids=np.array(ids, np.int64),
+                names=np.array(examples, object),
+                splits=np.array(splits, object),
+                labels=np.array([numbers[name] for name in true]),
+                predicted=np.array([numbers[name] for name in predicted]),
+                probabilities=np.array([row[first:] for row in rows], np.float32),
+                class_names=names,
+                boxes=BoxAnswers.from_numbers(box_numbers([row[5:first] for row in rows])) if first > 5 else None,
+            )
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise DataError(f"{path}: can't be read as a table of predictions: {error}") from error
+
+
+def box_numbers(rows: list[list[str]]) -> np.ndarray:
+    """float32 (n, 9) of what stands under BOX_COLUMNS; NaN where nothing does."""
+    return np.array([[number or "nan" for number in row] for row in rows], np.float32)

@@ -1,0 +1,170 @@
+"""What is wrong with a data set, before it is trained on: leaks, duplicates, missing and tiny classes."""
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnntrain.data.sources.base import Examples, LabelledImages
+from cnntrain.runtime.wording import counted
+
+SPLITS = ("train", "validation", "test")
+IMBALANCE = 10  # the largest class by the smallest, from where it is worth a word
+NEAR_BITS = 3  # of the 64 of a hash, that may differ between near duplicates
+NEAR_LEVELS = 6  # of 255, by which the colours of near duplicates may differ on average
+CROWDED = 50  # images with one quarter of a hash in common, from where it says nothing
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Something to look at; `pointless` where training on such data would be."""
+
+    text: str
+    pointless: bool = False
+
+
+def examine(labelled: LabelledImages) -> list[Diagnosis]:
+    """All that is wrong with a data set, the worst first."""
+    found = [*bad_files(labelled), *class_problems(labelled), *duplicates(labelled)]
+    return sorted(found, key=lambda diagnosis: not diagnosis.pointless)
+
+
+def bad_files(labelled: LabelledImages) -> Iterator[Diagnosis]:
+    """Files that were left out, and what was read otherwise than it is written."""
+    yield from map(Diagnosis, labelled.train.table.notes)
+    if labelled.quarantined:
+        named = "; ".join(f"{path}: {reason}" for path, reason in labelled.quarantined[:NAMED])
+        files = counted(len(labelled.quarantined), "file")
+        yield Diagnosis(f"{files} can't be used: {named}{dots(labelled.quarantined)}")
+
+
+def class_problems(labelled: LabelledImages) -> Iterator[Diagnosis]:
+    """Classes that a split lacks, and classes of very different size."""
+    for split in SPLITS:
+        examples = labelled.split(split)
+        counts = examples.class_counts()
+        missing = [name for name, count in zip(labelled.class_names, counts, strict=True) if not count]
+        if len(examples) and missing:
+            text = f"{split} has no image of {', '.join(missing[:NAMED])}{dots(missing)}"
+            yield Diagnosis(text, pointless=split == "train")
+    counts = labelled.train.class_counts()
+    least, most = counts[counts > 0].min(), counts.max()
+    if most >= IMBALANCE * least:
+        names = labelled.class_names
+        small, large = names[int(np.where(counts > 0, counts, most).argmin())], names[int(counts.argmax())]
+        yield Diagnosis(
+            f"{large} has {counted(most, 'training image')}, {small} {least:,};"
+            " class_weights=balanced weighs them alike"
+        )
+
+
+def duplicates(labelled: LabelledImages) -> Iterator[Diagnosis]:
+    """Images that occur twice, and above all those in two splits or under two classes."""
+    members = [(split, row) for split in SPLITS for row in labelled.split(split).rows.tolist()]
+    images = labelled.train.table.images
+    digests = [hashlib.blake2b(images.content(row), digest_size=16).digest() for _, row in members]
+    groups = groups_of(digests)
+    equal = {pair for group in groups for pair in itertools.combinations(group, 2) if len(group) <= CROWDED}
+    if groups:
+        extra = sum(len(group) - 1 for group in groups)
+        yield Diagnosis(f"{counted(extra, 'image occurs', 'images occur')} again, byte for byte")
+    yield from across(labelled, members, sorted(equal), "the same image")
+    checked = len(labelled.validation) + len(labelled.test)
+    leaked = {two for one, two in equal if members[one][0] == "train" != members[two][0]}
+    if checked and len(leaked) > checked / 2:
+        text = "most validation and test images are training images too: results would mean nothing"
+        yield Diagnosis(text, pointless=True)
+    near = near_pairs(labelled) - equal
+    yield from across(labelled, members, sorted(near), "nearly the same image")
+
+
+def across(
+    labelled: LabelledImages, members: Sequence[tuple[str, int]], pairs: Sequence[tuple[int, int]], what: str
+) -> Iterator[Diagnosis]:
+    """Pairs of positions among the members that lie in two splits, or in two classes."""
+    table = labelled.train.table
+
+    def named(pair: tuple[int, int]) -> str:
+        return " and ".join(f"{members[n][0]}: {table.names[members[n][1]]}" for n in pair)
+
+    leaks = [pair for pair in pairs if members[pair[0]][0] != members[pair[1]][0]]
+    if leaks:
+        listed = "; ".join(map(named, leaks[:NAMED]))
+        yield Diagnosis(f"{once(len(leaks))} {what} is in two splits: {listed}{dots(leaks)}")
+    torn = [pair for pair in pairs if table.labels[members[pair[0]][1]] != table.labels[members[pair[1]][1]]]
+    if torn:
+        listed = "; ".join(map(named, torn[:NAMED]))
+        yield Diagnosis(f"{once(len(torn))} {what} is in two classes: {listed}{dots(torn)}")
+
+
+def once(number: int) -> str:
+    """How often."""
+    return "once" if number == 1 else f"{number:,} times"
+
+
+def groups_of(keys: Sequence[bytes]) -> list[list[int]]:
+    """Positions of equal keys, where there are two or more."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys):
+        groups[key].append(position)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def thumbnails(labelled: LabelledImages, size: tuple[int, int], channels: int) -> np.ndarray:
+    """All images, split by split, as small uint8 pictures (n, height, width, channels)."""
+    from cnntrain.data.pipeline import Batches, NetworkInput
+
+    expected = NetworkInput(image_size=size, channels=channels, resize="stretch", antialias=True, preprocess="unit")
+    rows = np.concatenate([labelled.split(split).rows for split in SPLITS])
+    batches = Batches(Examples(labelled.train.table, rows), expected, batch_size=256).epoch()
+    return np.concatenate([np.rint(images.numpy() * 255).astype(np.uint8) for images, *_ in batches])
+
+
+def difference_hashes(grey: np.ndarray) -> np.ndarray:
+    """uint64 hashes (n,) of thumbnails (n, 8, 9): whether each of 8×8 places is darker than the next.
+
+    Source: Krawetz, "Kind of Like That", 2013.
+    """
+    darker = grey[:, :, :-1] < grey[:, :, 1:]  # (n, 8, 8)
+    return np.packbits(darker.reshape(len(darker), 64), axis=1).view(np.uint64)[:, 0]
+
+
+def near_pairs(labelled: LabelledImages) -> set[tuple[int, int]]:
+    """Positions of images that look alike: of similar hashes, and of nearly the same colours everywhere."""
+    hashes = difference_hashes(thumbnails(labelled, (8, 9), 1)[..., 0])
+    colours = thumbnails(labelled, (16, 16), 3).astype(np.int16)
+    return {
+        (one, two)
+        for one, two in similar_hashes(hashes)
+        if np.abs(colours[one] - colours[two]).mean() <= NEAR_LEVELS
+    }
+
+
+def similar_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
+    """Pairs whose hashes differ in at most three bits: then they agree in one of their four quarters.
+
+    Quarters that many images share (such as those of an even background) are passed over.
+    """
+    quarters = hashes.view(np.uint16).reshape(-1, 4)
+    pairs = set()
+    for place in range(4):
+        groups: dict[int, list[int]] = defaultdict(list)
+        for position, quarter in enumerate(quarters[:, place].tolist()):
+            groups[quarter].append(position)
+        for group in groups.values():
+            if len(group) <= CROWDED:
+                pairs |= {
+                    (one, two)
+                    for one, two in itertools.combinations(group, 2)
+                    if int(hashes[one] ^ hashes[two]).bit_count() <= NEAR_BITS
+                }
+    return pairs
+
+
+def dots(items: Sequence[object]) -> str:
+    """What follows a list of which only the first are named."""
+    return ", …" if len(items) > NAMED else ""

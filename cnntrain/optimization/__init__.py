@@ -1,0 +1,1 @@
+"""Optimizers, learning-rate schedules, and the phases of training; settings, without TensorFlow."""

@@ -1,0 +1,145 @@
+"""A schedule is a mapping of named phases: for how long, and how the learning rate moves in each."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from cnntrain.settings import Count, Fraction, NonNegative, Positive, WholeNumber
+
+if TYPE_CHECKING:
+    from keras.optimizers.schedules import LearningRateSchedule
+
+    from cnntrain.optimization.optimizers import Optimizer
+
+LearningRateCurve = Literal["constant", "inverse_time", "step", "exponential", "cosine", "one_cycle"]
+LAST_STAGES = r"last_(?:(\d+)_)?stages?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training.
+
+    `epochs` null: as many as reach both `minimum_epochs` and `minimum_steps`, so that a small data set,
+    whose epochs are short, gets more of them.
+
+    `learning_rate_schedule` is the curve that optimizer.learning_rate follows, anew in each phase:
+
+    constant: no change; inverse_time: 1 / (1 + decay_rate · epochs / decay_epochs);
+    step: · decay_rate after every `decay_epochs`; exponential: the same, smoothly;
+    cosine: half a cosine down to `final_fraction` of it; one_cycle: a straight rise from a 25th in the first
+    30 % of the phase, then half a cosine down to `final_fraction`.
+
+    `warmup_epochs`: before that, a straight rise from near 0 over so many epochs (not with one_cycle).
+    `early_stopping_patience`: the phase ends after so many epochs in which validation accuracy did not
+    improve (by more than `early_stopping_min_delta`); null: never.
+
+    `trainable`: what learns; the rest stands still. `all`; `head`, the layers above the features; `last_stage`,
+    `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the papers' tables);
+    patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the names.
+    `batchnorm`: whether BatchNormalization in what learns goes on adapting, or stays `frozen`: its statistics
+    and its own weights; that of frozen layers always stands still.
+    `layer_decay`: each stage below the head learns at so much of the rate of the one above it; 1: all alike.
+    `cache_views`: the frozen part sees so many augmented views of each training image, once each, instead of a
+    new one every epoch; null: a new one every epoch (without augmentation there is only one).
+    """
+
+    epochs: Count | None = None
+    minimum_epochs: Count = 10
+    minimum_steps: WholeNumber = 0
+    learning_rate_schedule: LearningRateCurve = "constant"
+    warmup_epochs: NonNegative = 0.0
+    decay_rate: Positive = 0.1
+    decay_epochs: Positive = 10.0
+    final_fraction: Fraction = 0.0
+    early_stopping_patience: Count | None = None
+    early_stopping_min_delta: NonNegative = 0.0
+    trainable: str | tuple[str, ...] = "all"
+    batchnorm: Literal["train", "frozen"] = "train"
+    layer_decay: Fraction = 1.0
+    cache_views: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate_schedule == "one_cycle" and self.warmup_epochs:
+            raise ValueError("warmup_epochs: one_cycle has a rise of its own; expected 0")
+        if not self.trainable:
+            raise ValueError("trainable: expected all, head, or names of layers; received an empty list")
+        if self.layer_decay == 0:
+            raise ValueError("layer_decay: expected more than 0; to freeze layers, leave them out of trainable")
+        if self.cache_views and self.trainable in ("all", ("all",)):
+            raise ValueError("cache_views: keeps what frozen layers give; trainable=all freezes none; set it to null")
+
+    def length(self, steps_per_epoch: int, *, limit: int | None) -> int:
+        """The number of epochs, at most `limit`."""
+        epochs = self.epochs or max(self.minimum_epochs, math.ceil(self.minimum_steps / steps_per_epoch))
+        return min(epochs, limit) if limit else epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureCache:
+    """Where the output of frozen layers is kept, so that it is computed once for each image.
+
+    `where`: memory; disk, below $CNNTRAIN_CACHE, where later runs with the same weights, images and settings find
+    it again; or off. `dtype`: what it is kept in. `limit_mb`: the bound of what is kept, in MiB; what would take
+    more is computed in every epoch.
+    `precision`: that of the frozen layers; null: the run's own.
+    """
+
+    where: Literal["memory", "disk", "off"] = "memory"
+    dtype: Literal["float32", "float16"] = "float32"
+    limit_mb: Count = 4096
+    precision: Literal["float32", "mixed_bfloat16"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The phases, in the order in which they run."""
+
+    phases: Mapping[str, Phase]
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ValueError("phases: expected at least one phase; received none")
+
+    def lengths(self, steps_per_epoch: int, *, limit: int | None) -> dict[str, int]:
+        """The number of epochs of each phase, at most `limit`."""
+        return {name: phase.length(steps_per_epoch, limit=limit) for name, phase in self.phases.items()}
+
+
+def learning_rate_curve(
+    phase: Phase, optimizer: "Optimizer", *, steps_per_epoch: int, epochs: int
+) -> "LearningRateSchedule":
+    """The learning rate of a phase as Keras wants it: a function of the optimizer's count of batches.
+
+    `optimizer` is the phase's own, in which no value is open (see Optimizer.for_phase).
+    """
+    from keras.optimizers import schedules
+
+    from cnntrain.optimization.learning_rate import Curve
+
+    peak = cast(float, optimizer.learning_rate)
+    warmup_steps = round(phase.warmup_epochs * steps_per_epoch)
+    total_steps = max(1, steps_per_epoch * epochs - warmup_steps)
+    decay_steps = phase.decay_epochs * steps_per_epoch
+    rise_steps = max(1, round(0.3 * total_steps))
+    curves = {
+        "constant": lambda: None,
+        "inverse_time": lambda: schedules.InverseTimeDecay(peak, decay_steps, phase.decay_rate),
+        "step": lambda: schedules.ExponentialDecay(peak, decay_steps, phase.decay_rate, staircase=True),
+        "exponential": lambda: schedules.ExponentialDecay(peak, decay_steps, phase.decay_rate),
+        "cosine": lambda: schedules.CosineDecay(peak, total_steps, alpha=phase.final_fraction),
+        "one_cycle": lambda: schedules.CosineDecay(
+            peak / 25,
+            max(1, total_steps - rise_steps),
+            alpha=phase.final_fraction,
+            warmup_target=peak,
+            warmup_steps=rise_steps,
+        ),
+    }
+    return Curve(
+        peak,
+        after_warmup=curves[phase.learning_rate_schedule](),
+        warmup_steps=warmup_steps,
+        decay=optimizer.decay or 0.0,
+        batches_per_update=optimizer.batches_per_update,
+    )

@@ -1,0 +1,110 @@
+"""The pictures of a run folder: curves over epochs, and the confusion matrix."""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnntrain.runtime.files import whole_file
+from cnntrain.runtime.wording import printable
+
+LARGEST_LABELLED = 30
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Loss and accuracy over epochs, training and validation, with a line where a phase begins."""
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [row[name] for row in history], label="training", marker="." if len(epochs) < 30 else None)
+        checked = [row[f"val_{name}"] for row in history]
+        if any(value != "" for value in checked):
+            axes.plot(epochs, [math.nan if value == "" else value for value in checked], label="validation")
+        for before, row in zip(history, history[1:], strict=False):
+            if row["phase"] != before["phase"]:
+                axes.axvline(row["epoch"] - 0.5, color="grey", linestyle=":")
+                axes.text(row["epoch"] - 0.4, axes.get_ylim()[1], row["phase"], va="top", color="grey")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str], path: Path) -> None:
+    """The confusion matrix: colour by the share of the true class, numbers where there is room for them."""
+    from matplotlib.figure import Figure
+
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(max(4.0, 0.45 * len(class_names) + 2), 20.0)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true")
+    if len(class_names) <= LARGEST_LABELLED:
+        places = range(len(class_names))
+        labels, legend = axis_labels(class_names)
+        axes.set_xticks(places, labels, rotation=90, family=font_families())
+        axes.set_yticks(places, labels, family=font_families())
+        if legend:
+            figure.supxlabel(legend, fontsize=8, x=0.02, ha="left")
+        for row, column in np.argwhere(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def axis_labels(class_names: Sequence[str]) -> tuple[list[str], str]:
+    """A label for each class, and a legend: where a name has characters that no font here draws, its number stands
+    for it."""
+    labels, lines = [], []
+    for number, name in enumerate(class_names):
+        if has_glyphs(printable(name)):
+            labels.append(drawable(name))
+        else:
+            labels.append(str(number))
+            lines.append(f"{number}: {drawable(name)}")
+    return labels, "\n".join(lines)
+
+
+def drawable(text: str) -> str:
+    """A name as a figure shows it: no formula, and what no font draws as escapes."""
+    shown = "".join(c if has_glyphs(c) else c.encode("unicode_escape").decode() for c in printable(text))
+    return shown.replace("$", r"\$")
+
+
+def has_glyphs(text: str) -> bool:
+    """Whether the fonts that figures use can draw all of a text."""
+    return text.isascii() or set(map(ord, text)) <= frozenset().union(*characters_of_fonts().values())
+
+
+@functools.cache
+def font_families() -> list[str]:
+    """Matplotlib's own font, then those on this machine that are likely to have the characters it lacks."""
+    from matplotlib import font_manager
+
+    wanted = ("CJK", "Noto Sans", "WenQuanYi", "Hiragino", "PingFang", "SimHei", "Yu Gothic", "Malgun", "Arial Unicode")
+    names = font_manager.fontManager.get_font_names()
+    return ["DejaVu Sans", *sorted(name for name in names if any(word in name for word in wanted))]
+
+
+@functools.cache
+def characters_of_fonts() -> dict[str, frozenset[int]]:
+    """The code points that each of these fonts has, by its file."""
+    from matplotlib import font_manager
+
+    files = map(font_manager.findfont, font_families())
+    return {file: frozenset(font_manager.get_font(file).get_charmap()) for file in files}
+
+
+def font_file(text: str) -> str | None:
+    """The file of a font that draws all of a text, None where there is none."""
+    return next((file for file, known in characters_of_fonts().items() if set(map(ord, text)) <= known), None)

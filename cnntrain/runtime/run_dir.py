@@ -1,0 +1,183 @@
+"""A run's folder: every file name in it, and its lock."""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.runtime.files import remove_unfinished, write_whole
+from cnntrain.runtime.yaml_file import read_yaml
+
+NEEDED_OF_RECORD = {"input": dict, "class_names": list, "data_fingerprint": str, "class_counts": dict}
+
+
+def occupied(path: Path) -> ConfigError:
+    """What to say where a run is to begin in the folder of another."""
+    return ConfigError(
+        f"hydra.run.dir={path}: holds a run already, and a run never overwrites another;"
+        " name a new folder, or remove this one"
+    )
+
+
+class RunDir:
+    """The folder of one run.
+
+    `create` makes a new one, `open` finds one that exists, and `reopen` does so to train in it; a folder that a
+    process trains in is locked until that process ends.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.record = path / "run.json"
+        self.history = path / "history.csv"
+        self.quarantine = path / "quarantine.csv"
+        self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.csv"
+        self.report = path / "report.html"
+        self.model = path / "model.keras"
+        self.checkpoints = path / "checkpoints"
+        self.tracker_runs = path / "trackers.json"
+        self.curves = path / "curves.png"
+        self.confusion = path / "confusion.png"
+        self.log = path / "log.txt"
+        self.lock = path / "run.lock"
+        self._lock: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def exported(self, name: str) -> Path:
+        """Where an export of the run's network lies, unless it is told to lie elsewhere."""
+        return self.path / "export" / name
+
+    @classmethod
+    def create(cls, path: Path, *, exact: bool) -> "RunDir":
+        """A new, locked folder for a run.
+
+        Where `path` holds a run already, an `exact` path is refused with ConfigError; otherwise the next
+        free one of path-2, path-3, … is taken, so that two runs started in one second don't meet.
+        """
+        for number in range(1, 10_000):
+            run_dir = cls(path if number == 1 else path.with_name(f"{path.name}-{number}"))
+            if run_dir._claim():
+                return run_dir
+            if exact:
+                break
+        raise occupied(path)
+
+    @classmethod
+    def refuse_occupied(cls, path: Path) -> None:
+        """Raises ConfigError where a folder holds a run already; touches nothing."""
+        if cls(path).config.exists():
+            raise occupied(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """The folder of a run that exists; raises DataError where there is none."""
+        run_dir = cls(path)
+        if not run_dir.config.is_file():
+            kind = "has no config.yaml in it" if path.is_dir() else "is not a folder"
+            raise DataError(f"{path}: expected a run's folder, as cnntrain writes one; it {kind}")
+        return run_dir
+
+    @classmethod
+    def reopen(cls, path: Path) -> "RunDir":
+        """The folder of a run that exists, locked, without what a killed process had begun to write.
+
+        Raises DataError where there is none, ConfigError while another process trains in it.
+        """
+        run_dir = cls.open(path)
+        if not run_dir._locked():
+            raise ConfigError(f"{path}: another process trains in this folder; stop it first, or let it finish")
+        remove_unfinished(path)
+        remove_unfinished(run_dir.checkpoints)
+        return run_dir
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: metrics.json is written last, and removed when a run is extended."""
+        return self.metrics.exists()
+
+    def _claim(self) -> bool:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self._locked():
+            return False
+        if self.config.exists():
+            self.close()
+            return False
+        return True
+
+    def _locked(self) -> bool:
+        lock = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def close(self) -> None:
+        """Gives up the lock, and a folder in which nothing has begun; the end of the process frees the lock, too."""
+        if self._lock is None:
+            return
+        if not self.config.exists():
+            self.lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+        os.close(self._lock)
+        self._lock = None
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Writes config.yaml: the whole experiment, which `parse` reads again."""
+        import yaml
+
+        write_whole(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """The values of config.yaml; raises DataError where it can't be read."""
+        try:
+            values = read_yaml(self.config)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        if not isinstance(values, dict):
+            raise DataError(f"{self.config}: expected a mapping of settings; found a {type(values).__name__}")
+        return values
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file of the folder."""
+        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_record(self) -> dict[str, Any]:
+        """What ran: command, versions, input contract, class names, …; raises DataError where it is missing."""
+        try:
+            record = json.loads(self.record.read_text())
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{self.record}: can't be read: {error}") from error
+        for key, kind in NEEDED_OF_RECORD.items():
+            if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+                raise DataError(f"{self.record}: is not what cnntrain writes: {key} is missing, or of another kind")
+        return record
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes history.csv anew, one row an epoch; rows of an older version may lack some columns."""
+        text = io.StringIO()
+        columns = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(self.history, text.getvalue().encode())
+
+    def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
+        """Writes quarantine.csv: the files that were left out, and why; names keep their bytes."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([("path", "reason"), *files])
+        write_whole(self.quarantine, text.getvalue().encode(errors="surrogateescape"))

@@ -1,0 +1,175 @@
+"""What a person sees of a run: a header, a live bar, a line an epoch, and a closing table."""
+
+import datetime
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cnntrain.runtime.wording import counted, printable, printable_lines
+
+CLASSES_SHOWN = 20
+FEW_EPOCHS = 20  # of a phase, that all have a line
+PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
+
+
+class Console(console.Console):
+    """Rich's, which ends the process with exit code 1 where the reader of its output has seen enough."""
+
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the command line, where that is no mistake."""
+        raise BrokenPipeError
+
+
+def cell(text: str) -> str:
+    """A text as rich's tables show it as it is."""
+    return escape(printable(text))
+
+
+class Terminal:
+    """Prints to standard output; plain lines and no bar where that is no terminal.
+
+    All lines that stay also go to the run's log. Unless `every_epoch` says so, long phases show only some of them.
+    """
+
+    def __init__(self, log: Path | None = None, *, every_epoch: bool = True):
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_WIDTH
+        self.log = log
+        self.every_epoch = every_epoch
+
+    def line(self, text: str, *, style: str | None = None) -> None:
+        """A line that stays."""
+        text = printable_lines(text)
+        self.console.print(escape(text), style=style, soft_wrap=True)
+        self._log(text)
+
+    def warning(self, text: str) -> None:
+        """A line about something that the user should look at."""
+        self.line(f"warning: {text}", style="yellow")
+
+    def table(self, table: Table) -> None:
+        """A table that stays."""
+        self.console.print(table)
+        if self.log is not None:
+            with open(self.log, "a", encoding="utf-8") as file:
+                Console(file=file, width=PLAIN_WIDTH).print(table)
+
+    def header(self, facts: Mapping[str, str]) -> None:
+        """What is about to run."""
+        table = Table.grid(padding=(0, 2))
+        for name, value in facts.items():
+            table.add_row(f"[bold]{cell(name)}[/bold]", cell(value))
+        self.table(table)
+
+    @contextmanager
+    def epoch_bar(self, label: str, steps: int) -> Iterator["EpochBar"]:
+        """A bar over the steps of an epoch, which leaves nothing behind."""
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[measures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        with progress:
+            yield EpochBar(progress, label, steps)
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar over so many images, which leaves nothing behind; gives the function that moves it."""
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        with progress:
+            task = progress.add_task(cell(label), total=total)
+            yield lambda count: progress.advance(task, count)
+
+    def epoch(self, row: Mapping[str, Any], *, epochs: int, best: bool) -> None:
+        """The line of a finished epoch."""
+        width = len(str(epochs))
+        text = f"{row['phase']} {row['epoch']:>{width}}/{epochs}"
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_mean_iou"):
+            if row.get(name, "") != "":
+                text += f"  {name} {row[name]:.4f}"
+        text += f"  {row['learning_rate']:.2g}  {row['images_per_second']:,.0f} images/s  {duration(row['seconds'])}"
+        text += "  *" if best else ""
+        if best or self.every_epoch or epochs <= FEW_EPOCHS or row["epoch"] in (1, epochs) or not row["epoch"] % 10:
+            self.line(text)
+        else:
+            self._log(text)
+
+    def result(self, measures: Mapping[str, Any], title: str) -> None:
+        """The measures of a split, and those of its classes where they are few."""
+        low, high = measures["accuracy_interval"]
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for heading in ("", "precision", "recall", "f1", "images"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        classes = measures["classes"]
+        if len(classes) <= CLASSES_SHOWN:
+            for name, values in classes.items():
+                numbers = [f"{values[key]:.3f}" for key in ("precision", "recall", "f1")]
+                table.add_row(cell(name), *numbers, str(values["support"]))
+            self.table(table)
+        text = f"{title}: accuracy {measures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        if "top_5_accuracy" in measures:
+            text += f", top-5 {measures['top_5_accuracy']:.4f}"
+        if "mean_iou" in measures:
+            text += f", mean IoU {measures['mean_iou']:.4f}"
+            text += f", right with an IoU of 0.5 {measures['accuracy_iou_50']:.4f}"
+            text += f", of 0.75 {measures['accuracy_iou_75']:.4f}"
+        self.line(f"{text}, loss {measures['loss']:.4f}, {counted(measures['examples'], 'image')}", style="bold")
+
+    def next_commands(self, run: Path, more: Sequence[tuple[str, str]]) -> None:
+        """What can be typed next about a finished run, with what it does, and `more` of that."""
+        folder = shlex.quote(str(run))
+        commands = [
+            (f"cnntrain predict {folder} IMAGE…", "classify images"),
+            (f"cnntrain evaluate {folder} --split validation", "measure another split"),
+            (f"cnntrain compare {folder} RUN", "is another run better?"),
+        ]
+        self.console.print("next:")
+        for command, meaning in [*commands, *more]:  # no table: it would cut what is to be copied
+            self.console.print(f"  {escape(command)}  [dim]# {escape(meaning)}[/dim]", soft_wrap=True)
+
+    def _log(self, text: str) -> None:
+        if self.log is not None:
+            with open(self.log, "a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+
+class EpochBar:
+    """The live bar of one epoch."""
+
+    def __init__(self, progress: Progress, label: str, steps: int):
+        self.progress = progress
+        self.task = progress.add_task(cell(label), total=steps, measures="")
+
+    def update(self, done: int, measures: Mapping[str, float], *, images_per_second: float) -> None:
+        """Moves the bar."""
+        shown = [f"{name} {measures[name]:.4f}" for name in ("loss", "accuracy", "mean_iou") if name in measures]
+        text = "  ".join([*shown, f"{images_per_second:,.0f} images/s"])
+        self.progress.update(self.task, completed=done, measures=text)
+
+
+def duration(seconds: float) -> str:
+    """A time span as people read it."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return str(datetime.timedelta(seconds=round(seconds)))

@@ -1,0 +1,155 @@
+"""Which layers train in a phase, and where a network can be cut so that what is frozen runs below the cut.
+
+A cut is a tensor that all paths through the network pass. What lies below the highest cut under which nothing
+trains is frozen: it runs in inference mode, without dropout, and its output for an image never changes.
+"""
+
+import fnmatch
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from cnntrain.errors import ConfigError
+from cnntrain.optimization.schedule import LAST_STAGES, Phase
+from cnntrain.settings import unknown
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A network in two: `frozen` (None: nothing is) below the cut, and `trained` above it, on shared layers."""
+
+    frozen: keras.Model | None
+    trained: keras.Model
+    trainable_names: tuple[str, ...]
+
+
+def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Sequence[str]) -> None:
+    """Raises ConfigError where a phase names layers that the network has not."""
+    for name, phase in phases.items():
+        trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
+
+
+def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[str]) -> Divided:
+    """Sets what trains in a phase, and divides the network; raises ConfigError where nothing would train."""
+    key = f"schedule.phases.{phase_name}.trainable"
+    chosen = trainable_layers(model, phase.trainable, head=head, key=key)
+    for layer in model.layers:
+        layer.trainable = layer.name in chosen
+        if phase.batchnorm == "frozen":
+            for part in (layer, *getattr(layer, "layers", ())):
+                part.trainable = part.trainable and not isinstance(part, keras.layers.BatchNormalization)
+    if not model.trainable_variables:
+        raise ConfigError(f"{key}: expected layers that have weights to train; received {phase.trainable}")
+    names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
+    position = frozen_cut(model, chosen)
+    if not position:
+        return Divided(None, model, names)
+    tensor = model.operations[position].output
+    return Divided(keras.Model(model.inputs[0], tensor), keras.Model(tensor, model.output), names)
+
+
+def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Sequence[str], key: str) -> set[str]:
+    """The names of the layers that `all`, `head`, `last_2_stages` or patterns of names mean."""
+    names = [layer.name for layer in model.layers]
+    chosen: set[str] = set()
+    for word in [words] if isinstance(words, str) else words:
+        if word == "all":
+            found = names
+        elif word == "head":
+            found = [name for name in names if name in head]
+        elif stages := re.fullmatch(LAST_STAGES, word):
+            found = last_stages(model, int(stages[1] or 1), key=key)
+        else:
+            found = fnmatch.filter(names, word)
+        if not found:
+            weighted = [layer.name for layer in model.layers if layer.weights]
+            raise ConfigError(unknown(f"{key}: no layer is named {word!r}", word, weighted))
+        chosen.update(found)
+    return chosen
+
+
+def cuts(model: keras.Model) -> Iterator[int]:
+    """The positions in `model.operations` after which one tensor, that operation's output, is all that is alive."""
+    last_use: dict[int, int] = {}
+    for position, operation in enumerate(model.operations):
+        for tensor in keras.tree.flatten(operation.input):
+            last_use[id(tensor)] = position
+    for tensor in model.outputs:
+        last_use[id(tensor)] = len(model.operations)
+    alive: set[int] = set()
+    for position, operation in enumerate(model.operations):
+        outputs = [id(tensor) for tensor in keras.tree.flatten(operation.output)]
+        alive = {tensor for tensor in alive.union(outputs) if last_use.get(tensor, -1) > position}
+        if alive == {*outputs}:
+            yield position
+
+
+def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
+    """The position of the highest cut below which nothing trains; 0, the input, where no layer is frozen.
+
+    Dropout above the last frozen weights stays above the cut: it belongs to what trains.
+    """
+    highest, weights_below, noise_since = 0, False, False
+    positions = set(cuts(model))
+    for position, operation in enumerate(model.operations):
+        if isinstance(operation, keras.layers.Layer):
+            if operation.trainable_variables:
+                break
+            if operation.weights and operation.name not in chosen:
+                weights_below, noise_since = True, False
+            noise_since = noise_since or is_random(operation)
+        if position in positions and weights_below and not noise_since:
+            highest = position
+    return highest
+
+
+def is_random(layer: keras.layers.Layer) -> bool:
+    """Whether a layer draws random numbers: it then has a seed's state among its variables, besides weights."""
+    return len(layer.variables) > len(layer.weights)
+
+
+def stages(model: keras.Model) -> dict[str, int]:
+    """The stage of each layer: how often the image's side has been halved; layers on top of that have the next.
+
+    A layer between two cuts has the stage of the cut above it.
+    """
+    side = model.inputs[0].shape[1]
+    found: dict[str, int] = {}
+    stage, waiting, positions = 0, [], set(cuts(model))
+    for position, operation in enumerate(model.operations):
+        waiting.append(operation.name)
+        if position not in positions:
+            continue
+        shape = operation.output.shape
+        if len(shape) == 4 and shape[1] > 1:
+            stage = max(stage, math.floor(math.log2(side / shape[1]) + 0.1))  # 75 of 299 is a quarter, too
+            found |= dict.fromkeys(waiting, stage)
+        else:
+            found |= dict.fromkeys(waiting, stage + 1)
+        waiting = []
+    return found | dict.fromkeys(waiting, stage + 1)
+
+
+def last_stages(model: keras.Model, count: int, *, key: str) -> list[str]:
+    """The layers of the last stages below the head."""
+    of_layer = stages(model)
+    below_head = sorted({stage for name, stage in of_layer.items() if stage < max(of_layer.values())})
+    weighted = {of_layer[layer.name] for layer in model.layers if layer.weights}
+    below_head = [stage for stage in below_head if stage in weighted]
+    if count > len(below_head):
+        raise ConfigError(f"{key}: expected at most last_{len(below_head)}_stages of {model.name}; received {count}")
+    return [name for name, stage in of_layer.items() if stage in below_head[-count:]]
+
+
+def depth_factors(model: keras.Model, layer_decay: float) -> dict[str, float]:
+    """The learning rate's factor of each trainable variable, by its path: layer_decay^(stages below the head)."""
+    of_layer = stages(model)
+    top = max(of_layer.values())
+    return {
+        variable.path: layer_decay ** (top - of_layer[layer.name])
+        for layer in model.layers
+        for variable in layer.trainable_variables
+    }

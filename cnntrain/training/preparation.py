@@ -1,0 +1,91 @@
+"""What the data settle of an experiment: the size and channels of images, and the weights of classes."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cnntrain.data.input_spec import WHITE, NetworkInput
+from cnntrain.data.sources.base import LabelledImages, Source
+from cnntrain.data.sources.file_source import FileSource, red_green_blue
+from cnntrain.errors import ConfigError, DataError
+from cnntrain.experiment import Experiment
+from cnntrain.models import Architecture
+from cnntrain.runtime import backend
+from cnntrain.settings import unknown
+
+Group = TypeVar("Group", Architecture, Source)
+
+
+def prepare(
+    experiment: Experiment, *, empty_classes: bool = False
+) -> tuple[Experiment, LabelledImages, NetworkInput]:
+    """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them.
+
+    `empty_classes`: classes may lack images.
+    """
+    experiment.data.check()
+    experiment.model.check_files()
+    backend.load()
+    labelled = experiment.data.load(empty_classes=empty_classes)
+    backend.start_run(seed=experiment.seed, precision=experiment.precision)
+    experiment, network_input = fit_to_data(experiment, labelled)
+    return experiment, labelled, network_input
+
+
+def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, NetworkInput]:
+    """The experiment with the image size that its data settle, and what the network expects of an image."""
+    height, width, channels = labelled.image_shape
+    architecture, data = experiment.model, experiment.data
+    if architecture.localization and not labelled.has_boxes:
+        raise DataError(
+            f"model.localization: no box comes with {data.title()}; give data with boxes, such as"
+            " data=annotations, data=csv with data.box_columns, or data=digits_on_canvas"
+        )
+    image_size = architecture.image_size
+    if image_size is None:
+        image_size = architecture.fitting_size((height, width)) if height and width else architecture.default_image_size
+    architecture = dataclasses.replace(architecture, image_size=image_size)
+    network_input = NetworkInput(
+        image_size=image_size,
+        channels=architecture.channels(channels),
+        resize=architecture.resize,
+        antialias=architecture.antialias,
+        preprocess=architecture.preprocess_mode,
+        crop_box=architecture.crop_box,
+        background=red_green_blue(data.background) if isinstance(data, FileSource) else WHITE,
+    )
+    return wherever_started(dataclasses.replace(experiment, model=architecture)), network_input
+
+
+def wherever_started(experiment: Experiment) -> Experiment:
+    """The experiment with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
+    model, data = with_absolute_paths(experiment.model), with_absolute_paths(experiment.data)
+    return dataclasses.replace(experiment, model=model, data=data, tracker=experiment.tracker.wherever_started())
+
+
+def with_absolute_paths(settings: Group) -> Group:
+    """The group with absolute paths."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    given = {name: value for name, value in values.items() if isinstance(value, Path)}
+    paths: dict[str, Any] = {name: path.expanduser().absolute() for name, path in given.items()}
+    return dataclasses.replace(settings, **paths)
+
+
+def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:
+    """The weight of each class (classes,), None where all weigh alike.
+
+    `balanced` is scikit-learn's: examples / (classes · examples of the class).
+    """
+    asked = experiment.class_weights
+    if asked is None:
+        return None
+    names = labelled.class_names
+    if asked == "balanced":
+        counts = labelled.train.class_counts()
+        return np.divide(counts.sum(), len(names) * counts, out=np.zeros(len(names)), where=counts > 0)
+    wrong = [unknown(f"class_weights.{name}: no such class", name, names) for name in asked if name not in names]
+    if wrong:
+        raise ConfigError(*wrong)
+    return np.array([asked.get(name, 1.0) for name in names])
