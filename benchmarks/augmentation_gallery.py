@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 
 from cnntrain.cli.overrides import conf_dir
 from cnntrain.data.augmentation.settings import Augmentation
-from cnntrain.data.sources.base import Examples, Names, Table
+from cnntrain.data.examples import Examples, Names, Table
 from cnntrain.runtime import backend
 from cnntrain.settings import read
 

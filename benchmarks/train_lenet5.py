@@ -41,9 +41,9 @@ def ours(images: np.ndarray, labels: np.ndarray, batch_size: int, options: list[
     backend.start_run(seed=0, precision="mixed_bfloat16" if "bfloat16" in options else "float32")
     import keras
 
+    from cnntrain.data.examples import Examples, Names, Table
     from cnntrain.data.images import ArrayImages
     from cnntrain.data.pipeline import Batches, NetworkInput
-    from cnntrain.data.sources.base import Examples, Names, Table
     from cnntrain.models import MODELS
     from cnntrain.training.loop import Objective, TrainingLoop
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnntrain.data.examples import Table
 from cnntrain.data.sources.annotations import Annotations
-from cnntrain.data.sources.base import Table
 from cnntrain.data.sources.csv_file import CsvFile
 from cnntrain.errors import DataError
 from tests import annotation_writers as writers

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cnntrain.data.images import unreadable_file_named
-from cnntrain.data.sources.base import Table
+from cnntrain.data.examples import Table
 from cnntrain.data.sources.folder import Folder
+from cnntrain.data.unreadable_files import unreadable_file_named
 from cnntrain.errors import DataError
 from tests.difficult_files import (
     BAD,

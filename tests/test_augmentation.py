@@ -13,9 +13,9 @@ from PIL import Image, ImageEnhance, ImageOps
 from cnntrain.data import resize
 from cnntrain.data.augmentation import apply, color, geometry, keyed_random, mixing, policies
 from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.examples import Examples, Names, Table
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.pipeline import Batches, NetworkInput
-from cnntrain.data.sources.base import Examples, Names, Table
 from cnntrain.models import LeNet5
 from cnntrain.settings import read
 

@@ -11,9 +11,9 @@ import yaml
 from cnntrain.data import boxes
 from cnntrain.data.augmentation import apply, policies
 from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.examples import Examples, Names, Table
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.pipeline import Batches, NetworkInput
-from cnntrain.data.sources.base import Examples, Names, Table
 from cnntrain.settings import read
 
 CONF = Path(__file__).parent.parent / "conf" / "augmentation"

@@ -7,12 +7,13 @@ import tensorflow as tf
 from keras.utils import bounding_boxes
 
 from cnntrain.errors import ConfigError
+from cnntrain.evaluation.loop import EvaluationLoop
 from cnntrain.evaluation.metrics import measure_boxes
 from cnntrain.experiment import parse
 from cnntrain.models import MODELS
 from cnntrain.models.box_head import BoxHead, complete_iou, generalized_iou, intersection_over_union
 from cnntrain.runtime.backend import start_run
-from cnntrain.training.loop import EvaluationLoop, Objective, TrainingLoop
+from cnntrain.training.loop import Objective, TrainingLoop
 
 LOSSES = ("mse", "huber", "iou", "giou", "ciou")
 COUNT = 32

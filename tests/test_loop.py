@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cnntrain.evaluation.loop import EvaluationLoop, Pace
 from cnntrain.optimization.optimizers import OPTIMIZERS, Adam, AdamW, Sgd, loss_scaled
 from cnntrain.runtime.backend import start_run
-from cnntrain.training.loop import EvaluationLoop, Objective, Pace, TrainingLoop, averaged_weights
+from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
 
 IMAGES = np.random.default_rng(0).normal(size=(24, 6, 6, 1)).astype(np.float32)
 LABELS = np.eye(3, dtype=np.float32)[np.arange(24) % 3]

@@ -8,7 +8,8 @@ from PIL import Image
 
 from cnntrain.data.sources.folder import Folder
 from cnntrain.evaluation.drawing import draw_boxes, drawn_text
-from cnntrain.report.plots import axis_labels, draw_confusion, drawable
+from cnntrain.report.plots import axis_labels, draw_confusion
+from cnntrain.runtime.fonts import drawable
 from cnntrain.runtime.wording import printable
 from tests.conftest import write_photos
 
@@ -80,7 +81,7 @@ def test_every_drawing_shows_names_of_any_script_without_a_warning(tmp_path):
 
 
 def test_a_name_that_no_font_draws_is_a_number_with_a_legend(monkeypatch):
-    monkeypatch.setattr("cnntrain.report.plots.characters_of_fonts", lambda: {"font.ttf": frozenset(range(256))})
+    monkeypatch.setattr("cnntrain.runtime.fonts.characters_of_fonts", lambda: {"font.ttf": frozenset(range(256))})
     labels, legend = axis_labels(["cat", "小猫", "Käse"])
     assert (labels, legend) == (["cat", "1", "Käse"], r"1: \u5c0f\u732b")
     assert drawn_text("小猫") == (r"\u5c0f\u732b", None)

@@ -5,10 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cnntrain.data.sources.base import Examples, Names, Table
+from cnntrain.data.examples import Examples, Names, Table
 from cnntrain.errors import DataError
-from cnntrain.evaluation.evaluate import SplitAnswers
-from cnntrain.evaluation.predictions import BoxAnswers, Predictions
+from cnntrain.evaluation.predictions import BoxAnswers, Predictions, SplitAnswers
 
 CLASS_NAMES = ("<b>", 'a "quoted", name', "line\nbreak", "byte \udcff")
 

@@ -12,9 +12,9 @@ import pytest
 from cnntrain.checkpoints.checkpoint import newest
 from cnntrain.checkpoints.run_state import StateKeeper
 from cnntrain.cli.main import main
+from cnntrain.evaluation.loop import EvaluationLoop
 from cnntrain.runtime import provenance
 from cnntrain.runtime.run_dir import RunDir
-from cnntrain.training.loop import EvaluationLoop
 from cnntrain.training.run import Job
 from tests.conftest import read_metrics
 
@@ -30,7 +30,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def two_steps_a_call(monkeypatch):
     """A call of the graph has two steps, however fast they are: each epoch three calls."""
-    monkeypatch.setattr("cnntrain.training.loop.Pace.next", lambda self, remaining: min(2, remaining))
+    monkeypatch.setattr("cnntrain.evaluation.loop.Pace.next", lambda self, remaining: min(2, remaining))
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,7 @@ def test_data_without_boxes_do_not_measure_a_run_with_them(boxed_run, cnntrain):
 
 @pytest.mark.slow
 def test_a_killed_run_with_boxes_goes_on_to_the_same_bits(cnntrain, tmp_path, monkeypatch):
-    monkeypatch.setattr("cnntrain.training.loop.Pace.next", lambda self, remaining: min(2, remaining))
+    monkeypatch.setattr("cnntrain.evaluation.loop.Pace.next", lambda self, remaining: min(2, remaining))
     words = [
         *CANVAS, "batch_size=16", "limits.steps=6", "schedule.phases.all.epochs=3", "augmentation=affine",
         "augmentation.random_resized_crop=true", "box_loss=giou", "checkpoint.every_minutes=1e-9",

@@ -15,7 +15,7 @@ from cnntrain.experiment import Experiment
 from cnntrain.models.lenet5 import LeNet5
 from cnntrain.optimization.optimizers import Adam
 from cnntrain.optimization.schedule import Phase, Schedule
-from cnntrain.runtime import resource_errors
+from cnntrain.training import resource_errors
 from cnntrain.training.loop import TrainingLoop
 from tests.conftest import full_disk, read_metrics, write_photos
 

@@ -1,10 +1,7 @@
-"""Going on with runs that were stopped, or with finished ones for longer: `cnntrain resume RUN`."""
+"""What a stopped run, or a finished one that is made longer, goes on from; and what would make it another run."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cnntrain.checkpoints.checkpoint import newest
@@ -12,11 +9,10 @@ from cnntrain.checkpoints.progress import Progress
 from cnntrain.checkpoints.resumed import FORCE, Resumed
 from cnntrain.checkpoints.run_state import progress_of
 from cnntrain.errors import ConfigError
-from cnntrain.experiment import Experiment, parse, parse_recorded
+from cnntrain.experiment import Experiment
 from cnntrain.optimization.schedule import Phase
 from cnntrain.runtime.provenance import decisive_differences, other_machine, provenance
 from cnntrain.runtime.run_dir import RunDir
-from cnntrain.runtime.signals import StopRequests
 from cnntrain.runtime.wording import counted
 from cnntrain.settings import flat, to_mapping
 
@@ -25,43 +21,6 @@ HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tra
 PLACES = ("data.path", "data.root", "data.memory_limit_mb")
 LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
 DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
-
-
-@dataclass(frozen=True)
-class GoingOn:
-    """What `cnntrain resume` was asked for: KEY=VALUE words, and whether another result is accepted."""
-
-    changes: Sequence[str]
-    force: bool
-    command: str
-    requests: StopRequests
-
-    def changed(self, values: Mapping[str, Any]) -> Experiment:
-        """The experiment of plain values with the changes; raises ConfigError, also where its trackers can't work."""
-        from cnntrain.cli.composition import changed
-
-        experiment = parse(changed(values, list(self.changes)) if self.changes else values)
-        experiment.tracker.check()
-        return experiment
-
-    def resume(self, path: Path) -> None:
-        """Goes on with a run, or says that it is finished.
-
-        Raises ConfigError with a list of all that would change its result, unless `force`.
-        """
-        run_dir = RunDir.open(path)
-        values = run_dir.read_config()
-        before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
-        changed = changes(before, experiment)
-        if run_dir.finished and all(map(is_harmless, changed)):
-            last = list(before.schedule.phases)[-1]
-            print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
-            return
-        with contextlib.closing(RunDir.reopen(path)) as run_dir:
-            resumed = prepared(run_dir, before, experiment, list(changed.values()), force=self.force)
-            from cnntrain.training.run import run
-
-            run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
 
 
 def prepared(

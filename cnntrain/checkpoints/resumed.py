@@ -9,7 +9,7 @@ from cnntrain.checkpoints.run_state import progress_of
 from cnntrain.errors import DataError
 
 if TYPE_CHECKING:
-    from cnntrain.data.sources.base import LabelledImages
+    from cnntrain.data.examples import LabelledImages
 
 FORCE = "--force goes on nevertheless; the result is then not that of a run that was never stopped"
 

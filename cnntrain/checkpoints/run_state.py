@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,7 +18,21 @@ from cnntrain.runtime.run_dir import RunDir
 if TYPE_CHECKING:
     import keras
 
-    from cnntrain.training.loop import TrainingLoop
+
+
+class Sums(Protocol):
+    """What is added up over the steps of an epoch."""
+
+    totals: np.ndarray
+
+
+class Loop(Protocol):
+    """The training loop of a phase, as far as its state goes."""
+
+    @property
+    def optimizer(self) -> "keras.optimizers.Optimizer": ...
+    @property
+    def sums(self) -> Sums: ...
 
 
 class StateKeeper:
@@ -40,7 +54,7 @@ class StateKeeper:
         self._best: dict[str, np.ndarray] | None = None  # what model.keras does not hold yet
         self._for_phase: Found | None = None
 
-    def save(self, progress: Progress, loop: "TrainingLoop | None") -> None:
+    def save(self, progress: Progress, loop: Loop | None) -> None:
         """Begins to write where the run stands; raises what went wrong with the checkpoint before."""
         self.write_best()
         with self.counted():
@@ -79,13 +93,13 @@ class StateKeeper:
         finally:
             self.seconds += time.perf_counter() - start
 
-    def save_within_epoch(self, progress: Progress, loop: "TrainingLoop") -> None:
+    def save_within_epoch(self, progress: Progress, loop: Loop) -> None:
         """Saves every so many minutes; raises what went wrong with the checkpoint before."""
         self.checkpoints.raise_failure()
         if self.every_seconds and time.monotonic() - self._saved_at >= self.every_seconds:
             self.save(progress, loop)
 
-    def save_after_epoch(self, progress: Progress, loop: "TrainingLoop", *, last: bool) -> None:
+    def save_after_epoch(self, progress: Progress, loop: Loop, *, last: bool) -> None:
         """Saves after the last epoch of a phase, and after others unless that has just been done."""
         if last or time.monotonic() - self._saved_at >= self.min_seconds:
             self.save(progress, loop)
@@ -99,7 +113,7 @@ class StateKeeper:
         self._for_phase = found
         return progress_of(found)
 
-    def put_back_phase(self, loop: "TrainingLoop") -> None:
+    def put_back_phase(self, loop: Loop) -> None:
         """Gives the loop of the phase that was under way its optimizer and sums; a later phase begins its own."""
         found, self._for_phase = self._for_phase, None
         if found is not None and "totals" in found.state.arrays:

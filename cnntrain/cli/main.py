@@ -89,10 +89,11 @@ def train(words: list[str]) -> int:
 
     def job(values: dict[str, Any], place: composition.Place) -> float | None:
         from cnntrain.runtime.run_dir import RunDir
+        from cnntrain.training.preparation import wherever_started
         from cnntrain.training.run import run
 
         if place.multirun is not None and known[place.number or 0 :][:1] == [parse(values)]:
-            multirun.record_once(place.multirun, known, command=command)
+            multirun.record_once(place.multirun, list(map(wherever_started, known)), command=command)
         claim = functools.partial(RunDir.create, place.folder, exact=place.exact)
         try:
             if place.exact:
@@ -117,13 +118,13 @@ def resume(words: list[str]) -> int:
     parser.add_argument("--force", action="store_true", help="go on although the result would not be the same")
     options = parser.parse_intermixed_args(words)
     from cnntrain.checkpoints import multirun
-    from cnntrain.checkpoints.resume import GoingOn
+    from cnntrain.cli.resume_verb import GoingOn, resume_multirun
 
     command = shlex.join(["cnntrain", "resume", *words])
     with StopRequests().heard() as requests:
         going_on = GoingOn(options.changes, force=options.force, command=command, requests=requests)
         if multirun.is_one(options.run):
-            return multirun.resume(options.run, going_on, explain)
+            return resume_multirun(options.run, going_on, explain)
         going_on.resume(options.run)
     return 0
 

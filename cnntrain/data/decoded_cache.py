@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from cnntrain.data.augmentation.settings import Augmentation
+from cnntrain.data.examples import Examples
 from cnntrain.data.images import Images
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.resize import corners, resize
-from cnntrain.data.sources.base import Examples
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.runtime.files import cache_folder, whole_file
 

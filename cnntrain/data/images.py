@@ -1,9 +1,8 @@
 """Where the pixels of a table's rows lie: an array, files, encoded bytes in memory, or a record file."""
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from cnntrain.data.image_files.decode import Part, cut, read_image
-from cnntrain.errors import DataError
 
 if TYPE_CHECKING:
-    from cnntrain.data.sources.base import Table
+    pass
 
 ADDRESS = re.compile(r"\{\{.*?\}\}| \[Op:\w+\].*", re.DOTALL)  # what TensorFlow puts round a message
 
@@ -184,21 +182,3 @@ class RecordImages(Images):
     def fingerprint_pieces(self) -> list[np.ndarray]:
         """Every record's length in bytes."""
         return [self.lengths]
-
-
-@contextlib.contextmanager
-def unreadable_file_named(table: "Table") -> Iterator[None]:
-    """Where a file can't be read inside the block, raises a DataError that names it: TensorFlow does not."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError:
-        raise  # no memory: no file is to blame
-    except tf.errors.OpError as error:
-        found = table.images.find_unreadable()
-        if found is None:
-            raise
-        row, reason = found
-        raise DataError(
-            f"{table.names[row]}: {reason}, although the check before the start found it good.\n"
-            f"If the file has changed since, start again: it will be left out. Else save it anew, or remove it"
-        ) from error

@@ -16,12 +16,12 @@ from cnntrain.data.augmentation.geometry import are_mirrored, flip_one
 from cnntrain.data.augmentation.keyed_random import image_keys
 from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.data.boxes import Boxes, augmented, boxes_of, resize_map
+from cnntrain.data.examples import Examples
 from cnntrain.data.image_files.decode import Part
 from cnntrain.data.images import ArrayImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.resize import crop, random_places, resize
-from cnntrain.data.sources.base import Examples
 
 BATCHES_AHEAD = 4
 

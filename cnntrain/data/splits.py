@@ -4,17 +4,33 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from cnntrain.errors import DataError
 from cnntrain.settings import unknown
 
-if TYPE_CHECKING:
-    from cnntrain.data.sources.base import Source
-
 SLICE = re.compile(r"(?P<part>[\w.-]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+
+
+class Asked(Protocol):
+    """What decides how a table is divided; see Source, whose settings these are."""
+
+    @property
+    def train(self) -> str: ...
+    @property
+    def validation(self) -> float | str | None: ...
+    @property
+    def test(self) -> float | str | None: ...
+    @property
+    def default_fraction(self) -> float: ...
+    @property
+    def split_seed(self) -> int: ...
+    @property
+    def folds(self) -> int | None: ...
+    @property
+    def fold(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ def check_expressions(**expressions: str | float | None) -> None:
 
 
 def divide(
-    source: "Source",
+    source: Asked,
     labels: np.ndarray,
     parts: Mapping[str, tuple[int, int]],
     *,
@@ -90,7 +106,7 @@ def refuse_overlap(rows: Rows, groups: np.ndarray | None) -> None:
             )
 
 
-def choice(source: "Source", name: str, parts: Mapping[str, tuple[int, int]]) -> str | float:
+def choice(source: Asked, name: str, parts: Mapping[str, tuple[int, int]]) -> str | float:
     """A split's slice or fraction, where null stands for the source's own part or the default fraction."""
     asked: str | float | None = getattr(source, name)
     if asked is not None:

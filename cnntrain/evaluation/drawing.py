@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnntrain.errors import ConfigError
-from cnntrain.report.plots import font_file
 from cnntrain.runtime.files import whole_file
+from cnntrain.runtime.fonts import font_file
 from cnntrain.runtime.wording import printable
 
 if TYPE_CHECKING:

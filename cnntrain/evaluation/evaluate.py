@@ -5,17 +5,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnntrain.data.examples import Examples, LabelledImages, Table
 from cnntrain.data.input_spec import NetworkInput
-from cnntrain.data.sources.base import Examples, LabelledImages, Table
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.drawing import PREDICTED, TRUE, PictureFolder, draw_boxes
-from cnntrain.evaluation.metrics import measure, measure_boxes
-from cnntrain.evaluation.predictions import BoxAnswers
+from cnntrain.evaluation.predictions import SplitAnswers
 from cnntrain.experiment import Experiment, parse_recorded
 from cnntrain.models.keras_file import UNLOADABLE, load_network
 from cnntrain.runtime import backend
@@ -47,7 +46,7 @@ class TrainedRun:
         backend.load()
         from cnntrain.models.box_head import box_head
 
-        return box_head(self.experiment)
+        return box_head(self.experiment.model, loss=self.experiment.box_loss)
 
     def load_model(self) -> "keras.Model":
         """The network of the best epoch; raises DataError where it is damaged."""
@@ -74,7 +73,7 @@ def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf
     (batch, 4), in fractions of the images as the network sees them."""
     import tensorflow as tf
 
-    from cnntrain.training.loop import named
+    from cnntrain.evaluation.loop import named
 
     @tf.function(reduce_retracing=True)
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -83,39 +82,6 @@ def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf
         return {"class": outputs["class"], **boxes}
 
     return answer
-
-
-@dataclass(frozen=True)
-class SplitAnswers:
-    """What a network answered on examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
-    fractions of what it saw. `ious` (n,) compare those with the true ones (n, 4), where `has_box` (n,) says that
-    there are."""
-
-    examples: Examples
-    probabilities: np.ndarray
-    boxes: np.ndarray | None = None
-    true_boxes: np.ndarray | None = None
-    ious: np.ndarray | None = None
-    has_box: np.ndarray | None = None
-
-    def measures(self) -> dict[str, Any]:
-        """All measures of the split."""
-        labels = self.examples.labels
-        results = measure(self.probabilities, labels, self.examples.table.class_names)
-        if self.ious is None or self.has_box is None:
-            return results
-        return results | measure_boxes(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
-
-    def box_answers(self) -> BoxAnswers | None:
-        """The boxes as they are kept; None where they were not learned."""
-        if self.boxes is None or self.true_boxes is None or self.ious is None or self.has_box is None:
-            return None
-        there = self.has_box
-        return BoxAnswers(
-            true=np.where(there[:, np.newaxis], self.true_boxes, np.nan),
-            predicted=self.boxes,
-            ious=np.where(there, self.ious, np.nan),
-        )
 
 
 def answer_split(
@@ -128,8 +94,8 @@ def answer_split(
     box_head: "BoxHead | None" = None,
 ) -> SplitAnswers:
     """The answers on a split, or on its first `limit` batches."""
-    from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
+    from cnntrain.data.unreadable_files import unreadable_file_named
     from cnntrain.models.box_head import intersection_over_union
 
     batches = Batches(examples, network_input, batch_size=batch_size, localization=box_head is not None).epoch()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnntrain.data.examples import Examples, Names, Table
 from cnntrain.data.image_files.check import check_files
 from cnntrain.data.input_spec import NetworkInput
-from cnntrain.data.sources.base import Examples, Names, Table
 from cnntrain.data.sources.file_source import PILLOWS_LIMIT, FileSource, as_images
 from cnntrain.data.sources.folder import files_below
 from cnntrain.errors import ConfigError, DataError
@@ -149,8 +149,8 @@ def classify(
 ) -> Iterator[Prediction]:
     """The prediction for each file, of files that were found good; pictures of them with boxes are written."""
     backend.load()
-    from cnntrain.data.images import unreadable_file_named
     from cnntrain.data.pipeline import Batches
+    from cnntrain.data.unreadable_files import unreadable_file_named
 
     expected, upright = network.network_input, network.network_input.orientation == "exif"
     examples = as_examples(files, network.class_names, upright=upright)

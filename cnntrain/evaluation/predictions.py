@@ -5,20 +5,52 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from cnntrain.data.examples import Examples
 from cnntrain.errors import DataError
+from cnntrain.evaluation.metrics import measure, measure_boxes
 from cnntrain.runtime.files import write_whole
-
-if TYPE_CHECKING:
-    from cnntrain.evaluation.evaluate import SplitAnswers
 
 FIRST_COLUMNS = ("id", "name", "split", "true", "predicted")
 SIDES = ("y", "x", "height", "width")
 BOX_COLUMNS = ("iou", *(f"true {side}" for side in SIDES), *(f"predicted {side}" for side in SIDES))
 PROBABILITY = "probability: "
+
+
+@dataclass(frozen=True)
+class SplitAnswers:
+    """What a network answered on examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
+    fractions of what it saw. `ious` (n,) compare those with the true ones (n, 4), where `has_box` (n,) says that
+    there are."""
+
+    examples: Examples
+    probabilities: np.ndarray
+    boxes: np.ndarray | None = None
+    true_boxes: np.ndarray | None = None
+    ious: np.ndarray | None = None
+    has_box: np.ndarray | None = None
+
+    def measures(self) -> dict[str, Any]:
+        """All measures of the split."""
+        labels = self.examples.labels
+        results = measure(self.probabilities, labels, self.examples.table.class_names)
+        if self.ious is None or self.has_box is None:
+            return results
+        return results | measure_boxes(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
+
+    def box_answers(self) -> "BoxAnswers | None":
+        """The boxes as they are kept; None where they were not learned."""
+        if self.boxes is None or self.true_boxes is None or self.ious is None or self.has_box is None:
+            return None
+        there = self.has_box
+        return BoxAnswers(
+            true=np.where(there[:, np.newaxis], self.true_boxes, np.nan),
+            predicted=self.boxes,
+            ious=np.where(there, self.ious, np.nan),
+        )
 
 
 @dataclass(frozen=True)
@@ -31,7 +63,7 @@ class BoxAnswers:
     ious: np.ndarray
 
     @classmethod
-    def of_splits(cls, answers: "Mapping[str, SplitAnswers]") -> "BoxAnswers | None":
+    def of_splits(cls, answers: Mapping[str, SplitAnswers]) -> "BoxAnswers | None":
         """Those on one split after another; None where boxes were not learned."""
         parts = [found.box_answers() for found in answers.values()]
         known = [part for part in parts if part is not None]
@@ -72,7 +104,7 @@ class Predictions:
         return len(self.ids)
 
     @classmethod
-    def of_splits(cls, answers: "Mapping[str, SplitAnswers]") -> "Predictions":
+    def of_splits(cls, answers: Mapping[str, SplitAnswers]) -> "Predictions":
         """The answers on one split after another, by the split's name."""
         parts = [(name, found.examples.table, found.examples.rows) for name, found in answers.items()]
         probabilities = np.concatenate([found.probabilities for found in answers.values()])

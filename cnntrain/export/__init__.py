@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cnntrain.data.sources.base import Examples
+from cnntrain.data.examples import Examples
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.evaluate import TrainedRun, read_run
 from cnntrain.evaluation.predict import as_examples, examine, list_files

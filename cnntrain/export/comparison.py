@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from cnntrain.data.images import FileImages, unreadable_file_named
+from cnntrain.data.examples import Examples
+from cnntrain.data.images import FileImages
 from cnntrain.data.pipeline import Batches
-from cnntrain.data.sources.base import Examples
+from cnntrain.data.unreadable_files import unreadable_file_named
 from cnntrain.evaluation.evaluate import answering, boxes_in
 from cnntrain.export.formats import Runtime
 from cnntrain.export.saved_model import PNG

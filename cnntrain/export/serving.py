@@ -12,10 +12,10 @@ from cnntrain.data.boxes import resize_map
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
+from cnntrain.evaluation.loop import named
 from cnntrain.export.resampling import extent, to_size
 from cnntrain.models.box_head import BoxHead
 from cnntrain.models.transfer import in_precision
-from cnntrain.training.loop import named
 
 RED_GREEN_BLUE = np.arange(3, dtype="float32")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.data.sources.base import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabelledImages
 from cnntrain.runtime.wording import counted
 
 SPLITS = ("train", "validation", "test")

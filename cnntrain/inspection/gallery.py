@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS, Architecture
+from cnntrain.models.cost import multiply_adds
 from cnntrain.runtime import backend
 from cnntrain.runtime.terminal import Terminal
 from cnntrain.settings import unknown
@@ -136,18 +137,6 @@ def entry(architecture: Architecture) -> Entry:
         classes=architecture.published_class_count,
         pretrained=architecture.pretrained,
     )
-
-
-def multiply_adds(layer: "keras.layers.Layer") -> int:
-    """Those of a convolution or a dense layer for one image, 0 of any other.
-
-    Each weight of a kernel is used once at each place of the output, whatever the groups and strides.
-    """
-    kernels = [weight for weight in layer.weights if weight.name.endswith("kernel")]
-    if not kernels:
-        return 0
-    places = math.prod(layer.output.shape[1:-1])
-    return places * sum(math.prod(kernel.shape) for kernel in kernels)
 
 
 def layer_table(network: "keras.Model") -> Table:

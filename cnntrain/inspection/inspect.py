@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from cnntrain.data.sources.base import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabelledImages
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.experiment import Experiment
 from cnntrain.inspection.doctor import SPLITS, Diagnosis, examine
-from cnntrain.report.plots import drawable, font_families
 from cnntrain.runtime.files import write_whole
+from cnntrain.runtime.fonts import drawable, font_families
 from cnntrain.runtime.terminal import Terminal, cell
 from cnntrain.runtime.wording import counted
 from cnntrain.training.preparation import prepare

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from cnntrain.data.sources.base import Examples
+from cnntrain.data.examples import Examples
 from cnntrain.experiment import Experiment
 from cnntrain.runtime import backend
 from cnntrain.runtime.terminal import Terminal
@@ -67,7 +67,7 @@ def training_rate(experiment: Experiment, model: object, batch: tuple) -> float:
     from cnntrain.training.loop import Objective, TrainingLoop
 
     optimizer = experiment.optimizer.for_phase("all")
-    objective = Objective(experiment.output_weights, box_head=box_head(experiment))
+    objective = Objective(experiment.output_weights, box_head=box_head(experiment.model, loss=experiment.box_loss))
     loop = TrainingLoop(model, optimizer.build(optimizer.learning_rate), objective)
     step = tf.function(loop.step)
     step(*batch)

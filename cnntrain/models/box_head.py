@@ -12,7 +12,7 @@ from keras import ops
 from keras.utils import bounding_boxes
 
 if TYPE_CHECKING:
-    from cnntrain.experiment import Experiment
+    from cnntrain.models.base import Architecture
 
 HUBER_DELTA = 0.1  # errors of boxes are below 1, where Keras's own delta makes Huber's loss half the squared error
 
@@ -59,11 +59,11 @@ class BoxHead:
         return tf.math.divide_no_nan(tf.reduce_sum(self.errors(outputs, boxes) * weights), tf.reduce_sum(weights))
 
 
-def box_head(experiment: "Experiment") -> BoxHead | None:
-    """The experiment's, None where its model learns no boxes."""
-    if not experiment.model.localization:
+def box_head(architecture: "Architecture", *, loss: str) -> BoxHead | None:
+    """That of an architecture, None where it learns no boxes."""
+    if not architecture.localization:
         return None
-    return BoxHead(loss=experiment.box_loss, square_root_sides=experiment.model.square_root_sides)
+    return BoxHead(loss=loss, square_root_sides=architecture.square_root_sides)
 
 
 def corners_of(boxes: tf.Tensor) -> tf.Tensor:

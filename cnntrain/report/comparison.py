@@ -1,18 +1,15 @@
 """`cnntrain compare RUN RUN…`: what differs between runs, in their configurations and in their results."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnntrain.errors import ConfigError
 from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report.configuration import differences
 from cnntrain.report.paired import SIGNIFICANT, Paired, compare_groups, compare_pairs
-from cnntrain.report.saved_run import SavedRun, runs_at
+from cnntrain.report.saved_run import SavedRun
 from cnntrain.runtime.wording import printable
 
 REPEATED = ("seed", "data.fold")  # what runs of one group may differ in
@@ -121,26 +118,6 @@ def row_of(run: SavedRun) -> dict[str, Any]:
         "seconds": round(sum(row["seconds"] for row in run.history), 1),
         "parameters": run.record.get("parameters"),
     }
-
-
-def compare(paths: Sequence[Path], *, as_json: bool, out: Path | None) -> None:
-    """Prints runs side by side, and writes a page of it to `out`; raises ConfigError for fewer than two."""
-    if out is not None and out.suffix.lower() != ".html":
-        raise ConfigError(f"--out: expected a file that ends in .html; received {out}")
-    folders = runs_at(paths)
-    if len(folders) < 2:
-        raise ConfigError(f"expected two runs or more, or a multirun's folder; received {', '.join(map(str, folders))}")
-    comparison = comparison_of([SavedRun.read(folder) for folder in folders])
-    if as_json:
-        print(json.dumps(comparison.as_json()))
-    else:
-        from cnntrain.report.comparison_tables import show
-
-        show(comparison)
-    if out is not None:
-        from cnntrain.report.comparison_page import write_page
-
-        write_page(comparison, out)
 
 
 def comparison_of(runs: list[SavedRun]) -> Comparison:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnntrain.data.examples import Examples, LabelledImages
 from cnntrain.data.input_spec import NetworkInput
-from cnntrain.data.sources.base import Examples, LabelledImages
 from cnntrain.errors import DataError
 from cnntrain.evaluation.predictions import Predictions
 from cnntrain.report import sections
@@ -41,7 +41,7 @@ def draw_gallery(run: SavedRun, labelled: LabelledImages, model: "keras.Model | 
     test = run.answers("test")
     if test is None:
         return Gallery()
-    from cnntrain.data.images import unreadable_file_named
+    from cnntrain.data.unreadable_files import unreadable_file_named
 
     try:
         drawer = Drawer(test, labelled.train.table)

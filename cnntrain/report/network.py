@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnntrain.data.examples import Examples
 from cnntrain.data.input_spec import NetworkInput
-from cnntrain.data.sources.base import Examples
 
 if TYPE_CHECKING:
     import keras
@@ -33,7 +33,7 @@ class LayerRow:
 
 def layer_rows(model: "keras.Model") -> list[LayerRow]:
     """The layers of a network, from image to answer."""
-    from cnntrain.inspection.gallery import multiply_adds
+    from cnntrain.models.cost import multiply_adds
 
     return [
         LayerRow(
@@ -51,7 +51,7 @@ def last_map_layer(model: "keras.Model") -> "keras.layers.Layer | None":
     """The layer below the answer whose output still has places, (batch, height, width, maps), nearest to it."""
     import keras
 
-    from cnntrain.training.loop import named
+    from cnntrain.evaluation.loop import named
 
     answering = keras.Model(model.inputs, named(model.output)["class"])  # without outputs that only help training
     for layer in reversed(answering.layers):
@@ -70,7 +70,7 @@ def heat_maps(model: "keras.Model", images: np.ndarray, answers: np.ndarray) -> 
     import keras
     import tensorflow as tf
 
-    from cnntrain.training.loop import named
+    from cnntrain.evaluation.loop import named
 
     layer = last_map_layer(model)
     if layer is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.data.sources.base import Table
+from cnntrain.data.examples import Table
 from cnntrain.errors import DataError
 from cnntrain.evaluation.predictions import Predictions
 from cnntrain.runtime.wording import printable

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnntrain.data.examples import LabelledImages
 from cnntrain.data.input_spec import NetworkInput
-from cnntrain.data.sources.base import LabelledImages
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import DataError
 from cnntrain.report import sections

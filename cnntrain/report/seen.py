@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnntrain.data.examples import Examples, LabelledImages
 from cnntrain.data.input_spec import NetworkInput
-from cnntrain.data.sources.base import Examples, LabelledImages
 from cnntrain.errors import DataError
 from cnntrain.experiment import Experiment
 from cnntrain.report.pictures import Rectangle, thumbnail
@@ -51,7 +51,7 @@ def seen_batches(
 
 def seen_first(run: SavedRun, labelled: LabelledImages) -> list[SeenPicture]:
     """The first images of the first epoch's first batch; none where the data are not those of the run any more."""
-    from cnntrain.data.images import unreadable_file_named
+    from cnntrain.data.unreadable_files import unreadable_file_named
 
     experiment, examples = run.experiment, labelled.train
     if examples.table.fingerprint() != run.record["data_fingerprint"]:

@@ -1,22 +1,16 @@
 """The training loop: many steps in one call of a graph, on Keras's public pieces."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from cnntrain.evaluation.metrics import GOOD_IOUS
-from cnntrain.models.box_head import BoxHead, intersection_over_union
+from cnntrain.evaluation.loop import Pace, Sums, TotalsAndWait, named, next_timed, run_paced
+from cnntrain.models.box_head import BoxHead
 from cnntrain.optimization.optimizers import UNDECAYED
 from cnntrain.training.fused_normalization import fused_batch_normalization
-
-SECONDS_PER_CALL = 1.0
-LARGEST_GROWTH = 8
-TotalsAndWait = tuple[tf.Tensor, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,88 +51,6 @@ class Objective:
             return tf.constant(0.0)
         weights = [variable for variable in variables if not variable.name.endswith(UNDECAYED)]
         return self.l2 * tf.add_n([tf.nn.l2_loss(weight.value) for weight in weights])
-
-
-def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
-    """A model's outputs by name: a model of one output gives it bare."""
-    return outputs if isinstance(outputs, Mapping) else {"class": outputs}
-
-
-class Pace:
-    """How many steps to run in a call, so that one takes about a second, and how long calls waited for batches.
-
-    Python hears signals, and the display moves, only between calls.
-    """
-
-    def __init__(self) -> None:
-        self.steps = 1
-        self.calls = 0
-        self.waited = 0.0  # seconds, of all calls
-
-    def next(self, remaining: int) -> int:
-        """The number of steps of the next call."""
-        return min(self.steps, remaining)
-
-    def record(self, steps: int, seconds: float) -> None:
-        """Learns from a call; the first one, which builds the graph, tells nothing."""
-        self.calls += 1
-        if self.calls > 1:
-            wanted = int(SECONDS_PER_CALL * steps / max(seconds, 1e-6))
-            self.steps = max(1, min(wanted, self.steps * LARGEST_GROWTH))
-
-
-class Sums:
-    """Loss and accuracy over many batches, which every call of the graph takes and gives back.
-
-    They are added up in float64, one batch after another, so that it does not matter which of them a call has.
-    With a `box_head` also how well boxes fit. Keras's metrics are variables, whose updates in every step cost a
-    small network a twelfth of its speed.
-    """
-
-    def __init__(self, box_head: BoxHead | None = None) -> None:
-        self.box_head = box_head
-        self.reset()
-
-    def reset(self) -> None:
-        """Begins anew."""
-        # of loss, hits and images; and of boxes, their IoUs, and hits with an IoU of 0.5 and 0.75
-        self.totals = np.zeros(3 if self.box_head is None else 5 + len(GOOD_IOUS))
-
-    @property
-    def loss(self) -> float:
-        """The mean loss of an image."""
-        return float(self.totals[0] / self.totals[2])
-
-    @property
-    def accuracy(self) -> float:
-        """The share of images whose most probable class is that of their target."""
-        return float(self.totals[1] / self.totals[2])
-
-    def measures(self) -> dict[str, float]:
-        """All of them by name; those of boxes are means over the images that have one, 0 where none has."""
-        found = {"loss": self.loss, "accuracy": self.accuracy}
-        if self.box_head is not None:
-            names = ("mean_iou", *GOOD_IOUS)
-            found |= dict(zip(names, (self.totals[4:] / max(self.totals[3], 1)).tolist(), strict=True))
-        return found
-
-    def of_batch(
-        self,
-        loss: tf.Tensor,
-        outputs: Mapping[str, tf.Tensor],
-        targets: Mapping[str, tf.Tensor],
-        weights: Mapping[str, tf.Tensor],
-    ) -> tf.Tensor:
-        """What a batch of that mean loss adds to the totals, float64."""
-        images = tf.cast(tf.shape(targets["class"])[0], tf.float64)
-        hits = tf.equal(tf.argmax(targets["class"], axis=1), tf.argmax(outputs["class"], axis=1))
-        sums = [tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images]
-        if self.box_head is not None:
-            ious = intersection_over_union(self.box_head.answer(outputs["box"]), targets["box"])
-            good = [hits & (ious >= least) for least in GOOD_IOUS.values()]
-            there = tf.cast(weights["box"], tf.float64)
-            sums += [tf.reduce_sum(tf.cast(values, tf.float64) * there) for values in (tf.ones_like(ious), ious, *good)]
-        return tf.stack(sums)
 
 
 class TrainingLoop:
@@ -204,40 +116,6 @@ class TrainingLoop:
         return float(self.optimizer.learning_rate)
 
 
-def next_timed(iterator: tf.data.Iterator) -> tuple[tuple, tf.Tensor]:
-    """The next batch, and the float64 seconds for which it was waited: inside a graph, whose loops go round once
-    a step is done. A GPU may still be busy with that step meanwhile."""
-    start = tf.timestamp()
-    with tf.control_dependencies([start]):
-        batch = next(iterator)
-    with tf.control_dependencies(tf.nest.flatten(batch)):
-        return batch, tf.timestamp() - start
-
-
-def run_paced(
-    run_steps: Callable[[tf.data.Iterator, tf.Tensor, tf.Tensor], TotalsAndWait],
-    batches: tf.data.Dataset,
-    steps: int,
-    sums: Sums,
-    pace: Pace,
-    *,
-    done: int = 0,
-) -> Iterator[int]:
-    """Calls the graph until so many steps are done, about a second a time; gives the number done so far."""
-    start = time.perf_counter()
-    iterator = iter(batches)
-    pace.waited += time.perf_counter() - start
-    while done < steps:
-        count = pace.next(steps - done)
-        start = time.perf_counter()
-        totals, waited = run_steps(iterator, tf.constant(count), tf.constant(sums.totals))
-        sums.totals = totals.numpy()
-        pace.waited += float(waited)
-        pace.record(count, time.perf_counter() - start)
-        done += count
-        yield done
-
-
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Gives the model the moving average of its weights, where the optimizer keeps one, inside the block."""
@@ -252,40 +130,3 @@ def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) 
     finally:
         for variable, value in zip(model.trainable_variables, trained, strict=True):
             variable.assign(value)
-
-
-class EvaluationLoop:
-    """Loss, accuracy and the fit of boxes over batches, without a change to the model.
-
-    The loss is the plain cross-entropy of the class output: no smoothing, class weights, boxes or penalties, so
-    that runs that differ in those can be compared. `frozen`: as in TrainingLoop.
-    """
-
-    def __init__(self, model: keras.Model, *, frozen: keras.Model | None = None, box_head: BoxHead | None = None):
-        self.model = model
-        self.frozen = frozen
-        self.sums = Sums(box_head)
-        self.pace = Pace()
-
-    def run(
-        self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
-    ) -> dict[str, float]:
-        """The measures over so many batches, by name; `between_calls` is called about once a second."""
-        self.sums.reset()
-        for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
-            between_calls()
-        return self.sums.measures()
-
-    @tf.function
-    def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> TotalsAndWait:
-        """So many batches, in one call of the graph; the totals with theirs, and the seconds waited."""
-        waited = tf.constant(0.0, tf.float64)
-        for _ in tf.range(steps):
-            (images, targets, weights), seconds = next_timed(iterator)
-            if self.frozen is not None:
-                images = self.frozen(images, training=False)
-            outputs = named(self.model(images, training=False))
-            loss = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"])
-            totals += self.sums.of_batch(loss, outputs, targets, weights)
-            waited += seconds
-        return totals, waited

@@ -2,90 +2,126 @@
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
+from cnntrain.checkpoints.progress import Progress
+from cnntrain.data.pipeline import Batches
 from cnntrain.errors import NotFinite
+from cnntrain.evaluation.loop import EvaluationLoop
 from cnntrain.optimization.optimizers import Optimizer, loss_scaled
-from cnntrain.optimization.schedule import Phase, learning_rate_curve
-from cnntrain.runtime.terminal import duration
+from cnntrain.optimization.schedule import FeatureCache, Phase, learning_rate_curve
+from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.runtime.wording import counted
 from cnntrain.training.feature_cache import FeatureBatches, FrozenLayers, Views
-from cnntrain.training.freezing import depth_factors, freeze
-from cnntrain.training.loop import EvaluationLoop, Objective, TrainingLoop, averaged_weights
-
-if TYPE_CHECKING:
-    from cnntrain.data.pipeline import Batches
-    from cnntrain.training.run import Job
+from cnntrain.training.freezing import Divided, depth_factors
+from cnntrain.training.listener import CallEnd, EpochEnd, Listener
+from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
 
 
-class PhaseTraining:
-    """A phase under way, with an optimizer and a learning-rate curve of its own.
+@dataclass(frozen=True)
+class Split:
+    """Batches of a split, and how many of them are an epoch, or an evaluation; limits.steps may cut them short."""
+
+    batches: Batches
+    steps: int
+
+    @property
+    def image_count(self) -> int:
+        """How many images these are."""
+        return min(self.steps * self.batches.batch_size, len(self.batches.examples))
+
+
+class PhaseTrainer:
+    """Trains one phase, with an optimizer and a learning-rate curve of its own; can enter it anywhere.
 
     What is frozen runs on each image once where its output can be kept (see `keep_features`), else in every step.
-    History and the best epoch are the job's: they go on over phases. A phase can be entered anywhere in it.
+    `epochs`: of the phase. `optimizer`: its settings for the phase. `divided`: what trains of the model.
+    `resume_command`: what goes on with the run.
     """
 
-    def __init__(self, job: "Job", name: str, phase: Phase):
-        self.job = job
-        self.name = name
+    def __init__(
+        self,
+        model: keras.Model,
+        phase: Phase,
+        *,
+        name: str,
+        epochs: int,
+        divided: Divided,
+        optimizer: Optimizer,
+        precision: str,
+        objective: Objective,
+        training: Split,
+        validation: Split,
+        feature_cache: FeatureCache,
+        progress: Progress,
+        listeners: Sequence[Listener],
+        terminal: Terminal,
+        between_calls: Callable[[], None],
+        resume_command: str,
+    ):
+        self.model = model
         self.phase = phase
-        self.epochs = job.epochs[name]
-        self.first = len(job.progress.history) - job.progress.epochs
-        self.optimizer = self.own_optimizer()
-        self.divided = freeze(job.model, phase, phase_name=name, head=job.experiment.model.head)
-        job.terminal.line(self.title())
-        self.training: Batches | Views = job.training_batches
-        self.validation: Batches | FeatureBatches = job.validation_batches
-        self.frozen_in_training = self.frozen_in_validation = self.divided.frozen
+        self.name = name
+        self.epochs = epochs
+        self.divided = divided
+        self.optimizer = optimizer
+        self.training = training
+        self.validation = validation
+        self.progress = progress
+        self.listeners = listeners
+        self.terminal = terminal
+        self.between_calls = between_calls
+        self.resume_command = resume_command
+        self.first = len(progress.history) - progress.epochs
+        for listener in listeners:
+            listener.phase_begins(self.title())
+        self.training_batches: Batches | Views = training.batches
+        self.validation_batches: Batches | FeatureBatches = validation.batches
+        self.frozen_in_training = self.frozen_in_validation = divided.frozen
         self.kept: FrozenLayers | None = None
-        self.accounted = {"saving_seconds": job.keeper.seconds}
-        if self.divided.frozen is not None:
-            self.keep_features(self.divided.frozen)
-        self.loop = self.training_loop()
-        job.keeper.put_back_phase(self.loop)
-        self.evaluation = EvaluationLoop(
-            self.divided.trained, frozen=self.frozen_in_validation, box_head=job.box_head
+        self.accounted = 0.0  # seconds of running frozen layers that are in the history
+        if divided.frozen is not None:
+            self.keep_features(divided.frozen, feature_cache)
+        objective = dataclasses.replace(objective, l2=optimizer.l2 or 0.0)
+        self.loop = TrainingLoop(
+            divided.trained, self.keras_optimizer(precision), objective, frozen=self.frozen_in_training
         )
-
-    def own_optimizer(self) -> Optimizer:
-        """The optimizer's settings for this phase, slower after each rollback."""
-        experiment = self.job.experiment
-        optimizer = experiment.optimizer.for_phase(self.name)
-        factor = experiment.rollback.learning_rate_factor**self.job.progress.rollbacks
-        return dataclasses.replace(optimizer, learning_rate=cast(float, optimizer.learning_rate) * factor)
+        self.evaluation = EvaluationLoop(
+            divided.trained, frozen=self.frozen_in_validation, box_head=objective.box_head
+        )
 
     def title(self) -> str:
         """What trains, and how much that is."""
         names = self.divided.trainable_names
         layers = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers, {names[0]} to {names[-1]},"
-        trained = sum(int(np.prod(variable.shape)) for variable in self.job.model.trainable_variables)
-        total = self.job.model.count_params()
+        trained = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+        total = self.model.count_params()
         return f"{self.name}: {counted(self.epochs, 'epoch')}, training {layers} {trained:,} of {total:,} parameters"
 
-    def keep_features(self, network: keras.Model) -> None:
+    def keep_features(self, network: keras.Model, settings: FeatureCache) -> None:
         """Runs the frozen layers once on the validation images, and on views of the training images."""
-        job, settings = self.job, self.job.experiment.feature_cache
-        frozen = FrozenLayers(network, settings, job.terminal, between_batches=job.requests.raise_if_asked)
+        frozen = FrozenLayers(network, settings, self.terminal, between_batches=self.between_calls)
         self.kept = frozen
         self.frozen_in_training = self.frozen_in_validation = frozen.network
         if settings.where == "off" or self.epochs == 1:
             return
-        steps = job.steps(job.labelled.validation)
-        seen = min(steps * job.experiment.batch_size, len(job.labelled.validation))
-        if steps and frozen.reserve("validation images", seen):
-            self.validation = frozen.keep(job.validation_batches, epoch=0, steps=steps, label="validation images")
+        steps, batches = self.validation.steps, self.validation.batches
+        if steps and frozen.reserve("validation images", self.validation.image_count):
+            self.validation_batches = frozen.keep(batches, epoch=0, steps=steps, label="validation images")
             self.frozen_in_validation = None
-        batches, images = job.training_batches, len(job.labelled.train)
+        batches, images = self.training.batches, len(self.training.batches.examples)
         views = self.phase.cache_views if batches.varies else 1
         if not views:
             self.offer_views(frozen.images_per_second)
-        elif views >= self.epochs or job.steps_per_epoch < batches.steps:
+        elif views >= self.epochs or self.training.steps < batches.steps:
             return  # nothing would be seen twice
         elif frozen.reserve("training images" if views == 1 else f"training images in {views} views", images * views):
-            self.training = Views(frozen, batches, first=self.first, count=views)
+            self.training_batches = Views(frozen, batches, first=self.first, count=views)
             self.frozen_in_training = None
 
     def offer_views(self, images_per_second: float | None) -> None:
@@ -93,119 +129,134 @@ class PhaseTraining:
         spared = self.epochs - 2
         if spared <= 0:
             return
-        seconds = spared * len(self.job.labelled.train) / images_per_second if images_per_second else 0
+        images = len(self.training.batches.examples)
+        seconds = spared * images / images_per_second if images_per_second else 0
         about = f", about {duration(seconds)}" if seconds else ""
-        self.job.terminal.line(
+        self.terminal.line(
             f"  schedule.phases.{self.name}.cache_views=2 would spare {spared} of {self.epochs} passes through the"
             f" frozen layers{about}: they would see two augmented views of each image"
         )
 
-    def training_loop(self) -> TrainingLoop:
-        """The loop with the phase's own optimizer."""
-        experiment, optimizer, model = self.job.experiment, self.optimizer, self.divided.trained
+    def keras_optimizer(self, precision: str) -> keras.optimizers.Optimizer:
+        """The phase's own, with its learning-rate curve, and lower rates for lower layers where that is asked for."""
         curve = learning_rate_curve(
-            self.phase, optimizer, steps_per_epoch=self.job.steps_per_epoch, epochs=self.epochs
+            self.phase, self.optimizer, steps_per_epoch=self.training.steps, epochs=self.epochs
         )
         factors = None
         if self.phase.layer_decay < 1:
-            by_path = depth_factors(self.job.model, self.phase.layer_decay)
-            factors = [by_path[variable.path] for variable in model.trainable_variables]
-        objective = Objective(
-            experiment.output_weights,
-            experiment.label_smoothing,
-            l2=optimizer.l2 or 0.0,
-            box_head=self.job.box_head,
-        )
-        keras_optimizer = loss_scaled(optimizer.build(curve, factors=factors), experiment.precision)
-        return TrainingLoop(model, keras_optimizer, objective, frozen=self.frozen_in_training)
+            by_path = depth_factors(self.model, self.phase.layer_decay)
+            factors = [by_path[variable.path] for variable in self.divided.trained.trainable_variables]
+        return loss_scaled(self.optimizer.build(curve, factors=factors), precision)
 
     def run(self) -> None:
         """All epochs of the phase that are left, or those until nothing is gained any more."""
-        job, progress = self.job, self.job.progress
+        progress = self.progress
         while not progress.at_end_of(self.phase, self.epochs):
             row = self.train_epoch(len(progress.history))
-            start = time.perf_counter()
-            with averaged_weights(self.loop.model, self.loop.optimizer):
-                row |= self.validate()
-                row["validation_seconds"] = round(time.perf_counter() - start, 3)
-                best = progress.add(row, min_delta=self.phase.early_stopping_min_delta)
-                if best:
-                    job.keeper.remember_best()
+            best = self.validate_epoch(row)
             self.account(row)
-            job.run_dir.write_history(progress.history)
-            last = progress.at_end_of(self.phase, self.epochs)
-            job.keeper.save_after_epoch(progress, self.loop, last=last)
-            self.account(row)
-            if last:  # else the next epoch writes it
-                job.run_dir.write_history(progress.history)
-            job.followers.log(progress.history)
-            job.terminal.epoch(row, epochs=self.first + self.epochs, best=best)
+            epoch = EpochEnd(
+                progress=progress,
+                loop=self.loop,
+                row=row,
+                epoch_count=self.first + self.epochs,
+                best=best,
+                last=progress.at_end_of(self.phase, self.epochs),
+            )
+            for listener in self.listeners:
+                listener.epoch_ended(epoch)
+        for listener in self.listeners:
+            listener.phase_ended(progress.history)
         if progress.epochs < self.epochs:
             patience = counted(self.phase.early_stopping_patience or 0, "epoch")
-            job.terminal.line(f"{self.name}: no gain in {patience}; best was {progress.best_epoch}")
+            self.terminal.line(f"{self.name}: no gain in {patience}; best was {progress.best_epoch}")
+
+    def validate_epoch(self, row: dict[str, Any]) -> bool:
+        """Adds the validation to an epoch's row, and the row to the history; whether it is the best so far."""
+        start = time.perf_counter()
+        with averaged_weights(self.loop.model, self.loop.optimizer):
+            row |= self.validate()
+            row["validation_seconds"] = round(time.perf_counter() - start, 3)
+            best = self.progress.add(row, min_delta=self.phase.early_stopping_min_delta)
+            if best:
+                for listener in self.listeners:
+                    listener.best_reached()
+        return best
 
     def train_epoch(self, number: int) -> dict[str, Any]:
         """What is left of one epoch's training; the epoch's row of the history without validation."""
-        job, loop, progress = self.job, self.loop, self.job.progress
-        batches = self.training.epoch(number, first_batch=progress.steps)
-        images = min(job.steps_per_epoch * job.experiment.batch_size, len(job.labelled.train))
+        loop, progress = self.loop, self.progress
+        batches = self.training_batches.epoch(number, first_batch=progress.steps)
+        for listener in self.listeners:
+            listener.epoch_begins(f"{self.name} {number + 1}", self.training.steps)
         start, waited = time.perf_counter(), loop.pace.waited
-        with job.terminal.epoch_bar(f"{self.name} {number + 1}", job.steps_per_epoch) as bar:
-            for done in loop.run_epoch(batches, job.steps_per_epoch, done=progress.steps):
+        try:
+            for done in loop.run_epoch(batches, self.training.steps, done=progress.steps):
                 if not np.isfinite(loop.sums.loss):
                     raise NotFinite(self.diverged(f"the loss is {loop.sums.loss}", number + 1, done))
                 progress.steps = done
                 progress.seconds += time.perf_counter() - start
                 progress.input_seconds += loop.pace.waited - waited
-                rate = min(done * job.experiment.batch_size, images) / progress.seconds
-                bar.update(done, loop.sums.measures(), images_per_second=rate)
-                job.requests.raise_if_asked()
-                job.keeper.save_within_epoch(progress, loop)
+                self.tell_of_call()
                 start, waited = time.perf_counter(), loop.pace.waited
-        measures = loop.sums.measures()
+        finally:
+            for listener in self.listeners:
+                listener.steps_ended()
+        metrics = loop.sums.measures()
         return {
             "phase": self.name,
             "epoch": number + 1,
             "learning_rate": loop.learning_rate(),
-            **measures,
-            **{f"val_{name}": "" for name in measures},
+            **metrics,
+            **{f"val_{name}": "" for name in metrics},
             "seconds": round(progress.seconds, 3),
-            "images_per_second": round(images / progress.seconds, 1),
+            "images_per_second": round(self.training.image_count / progress.seconds, 1),
             "input_seconds": round(progress.input_seconds, 3),
         }
 
+    def tell_of_call(self) -> None:
+        """Tells listeners that a call of the graph is over."""
+        progress, size = self.progress, self.training.batches.batch_size
+        images = min(progress.steps * size, self.training.image_count)
+        call = CallEnd(
+            progress=progress,
+            loop=self.loop,
+            metrics=self.loop.sums.measures(),
+            images_per_second=images / progress.seconds,
+        )
+        for listener in self.listeners:
+            listener.call_ended(call)
+
     def account(self, row: dict[str, Any]) -> None:
         """Adds to an epoch's row what took time beside training and validation: to run frozen layers once and for
-        all, and to save."""
+        all; and to save, which is added when it is done."""
         features = self.kept.seconds if self.kept else 0.0
-        totals = {"features_seconds": features, "saving_seconds": self.job.keeper.seconds}
-        for name, total in totals.items():
-            row[name] = round(row.get(name, 0.0) + total - self.accounted.get(name, 0.0), 3)
-        self.accounted = totals
+        row["features_seconds"] = round(features - self.accounted, 3)
+        row["saving_seconds"] = 0.0
+        self.accounted = features
 
     def diverged(self, what: str, epoch: int, step: int) -> str:
         """What to say and advise when a number is none."""
         return (
             f"epoch {epoch} of phase {self.name}: {what} by step {step};"
-            f" {self.job.progress.reached()} is kept.\n"
+            f" {self.progress.reached()} is kept.\n"
             f"Lower optimizer.learning_rate (it is {self.optimizer.learning_rate:g}), lengthen"
             f" schedule.phases.{self.name}.warmup_epochs, or set optimizer.clip_norm=1;"
-            f" with such a change and --force, {self.job.resume_command} goes on from the last checkpoint"
+            f" with such a change and --force, {self.resume_command} goes on from the last checkpoint"
         )
 
     def validate(self) -> dict[str, float]:
         """Loss, accuracy and the like on the validation images, if there are any; raises NotFinite for weights that
         are no numbers."""
-        job, epoch = self.job, len(self.job.progress.history) + 1
-        for variable in job.model.variables:
+        epoch, steps = len(self.progress.history) + 1, self.progress.steps
+        for variable in self.model.variables:
             if not np.isfinite(variable.numpy()).all():
-                raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, job.progress.steps))
-        steps = job.steps(job.labelled.validation)
-        if not steps:
+                raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, steps))
+        if not self.validation.steps:
             return {}
-        measures = self.evaluation.run(
-            self.validation.epoch(), steps, between_calls=job.requests.raise_if_asked
+        metrics = self.evaluation.run(
+            self.validation_batches.epoch(), self.validation.steps, between_calls=self.between_calls
         )
-        if not np.isfinite(measures["loss"]):
-            raise NotFinite(self.diverged(f"the validation loss is {measures['loss']}", epoch, job.progress.steps))
-        return {f"val_{name}": value for name, value in measures.items()}
+        if not np.isfinite(metrics["loss"]):
+            raise NotFinite(self.diverged(f"the validation loss is {metrics['loss']}", epoch, steps))
+        return {f"val_{name}": value for name, value in metrics.items()}

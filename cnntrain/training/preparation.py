@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cnntrain.data.examples import LabelledImages
 from cnntrain.data.input_spec import WHITE, NetworkInput
-from cnntrain.data.sources.base import LabelledImages, Source
+from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.file_source import FileSource, red_green_blue
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.experiment import Experiment

@@ -1,37 +1,34 @@
-"""The whole story of a run: data, model, phases, test; every result in the run folder."""
+"""The story of a run: prepare, build, open the folder, train, test, report."""
 
 import contextlib
-import dataclasses
 import functools
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cnntrain.checkpoints.progress import Progress
 from cnntrain.checkpoints.resumed import Resumed
 from cnntrain.checkpoints.run_state import StateKeeper
-from cnntrain.data.sources.base import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabelledImages
 from cnntrain.errors import Stopped
-from cnntrain.evaluation.evaluate import SplitAnswers, answer_split
-from cnntrain.evaluation.predictions import Predictions
+from cnntrain.evaluation.evaluate import answer_split
+from cnntrain.evaluation.predictions import Predictions, SplitAnswers
 from cnntrain.experiment import Experiment
 from cnntrain.report import plots
-from cnntrain.runtime import backend
-from cnntrain.runtime.provenance import provenance
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.signals import StopRequests
 from cnntrain.runtime.terminal import Terminal, duration
-from cnntrain.runtime.wording import counted, printable
 from cnntrain.settings import to_mapping
 from cnntrain.trackers.listener import Followers
 from cnntrain.training.preparation import class_weights, prepare
-from cnntrain.training.trainer import Course
+from cnntrain.training.record import header, report_ignored, run_record
 
 if TYPE_CHECKING:
     import keras
 
     from cnntrain.data.pipeline import Batches, NetworkInput
+    from cnntrain.training.phase_trainer import Split
+    from cnntrain.training.trainer import Trainer
 
 MEASURED = ("validation", "test")
 
@@ -53,27 +50,56 @@ def run(
     started = time.perf_counter()
     experiment, labelled, network_input = prepare(experiment)
     labelled.refuse_untrained_classes()
-    from cnntrain.data.images import unreadable_file_named
-    from cnntrain.runtime import resource_errors
+    from cnntrain.training import resource_errors
 
     if resumed:
         resumed.check_data(labelled)
     with resource_errors.named(experiment, going_on="the same command"):
         model = build_model(experiment, labelled, network_input)
     with contextlib.closing(claim()) as run_dir:
-        job = Job(experiment, labelled, network_input, model, run_dir, requests)
-        with resource_errors.named(experiment, going_on=job.resume_command, folder=run_dir.path):
-            job.begin(command, resumed, job_number)
-            with job.followers.following(job.progress.history):
-                with job.stop_said(), unreadable_file_named(labelled.train.table):
-                    job.course.run()
-                    job.test()
+        resume_command = f"cnntrain resume {shlex.quote(str(run_dir))}"
+        with resource_errors.named(experiment, going_on=resume_command, folder=run_dir.path):
+            terminal = Terminal(run_dir.log, every_epoch=experiment.epoch_lines == "all")
+            keeper = StateKeeper(
+                model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
+            )
+            followers = Followers(experiment.tracker, run_dir, terminal.warning)
+            training, validation = splits(experiment, labelled, network_input)
+            trainer = build_trainer(
+                experiment,
+                model,
+                training=training,
+                validation=validation,
+                keeper=keeper,
+                followers=followers,
+                terminal=terminal,
+                requests=requests,
+                resume_command=resume_command,
+            )
+            record = run_record(experiment, labelled, network_input, model, command=command, job_number=job_number)
+            run_dir.write_config(to_mapping(experiment))
+            run_dir.write_json(run_dir.record, resumed.record(record) if resumed else record)
+            facts = header(
+                experiment, labelled, network_input, model, epochs=trainer.epochs, steps=training.steps, run_dir=run_dir
+            )
+            terminal.header(facts)
+            report_ignored(experiment, labelled, run_dir=run_dir, terminal=terminal)
+            if resumed:
+                run_dir.metrics.unlink(missing_ok=True)  # of a run that is extended
+                trainer.go_on(resumed)
+            with followers.following(trainer.progress.history):
+                with stop_said(trainer, terminal), unreadable_file_named(labelled):
+                    train(trainer, run_dir, requests)
+                    test(
+                        experiment, labelled, network_input, model,
+                        best_epoch=trainer.progress.best_epoch, run_dir=run_dir, terminal=terminal, followers=followers,
+                    )  # fmt: skip
                 if experiment.report:
-                    job.report()
-            took, saving = duration(time.perf_counter() - started), duration(job.keeper.seconds)
-            job.terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
-            job.terminal.next_commands(run_dir.path, job.followers.next_commands())
-    return job.progress.best[0] if job.progress.best else float("nan")
+                    write_page(run_dir, labelled, model)
+            took, saving = duration(time.perf_counter() - started), duration(keeper.seconds)
+            terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
+            terminal.next_commands(run_dir.path, followers.next_commands())
+    return trainer.progress.best[0] if trainer.progress.best else float("nan")
 
 
 def build_model(
@@ -87,183 +113,189 @@ def build_model(
     return model
 
 
-class Job:
-    """One run under way."""
+def splits(
+    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+) -> "tuple[Split, Split]":
+    """The batches of training, shuffled and augmented, and of validation."""
+    from cnntrain.data.pipeline import Batches
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        labelled: LabelledImages,
-        network_input: "NetworkInput",
-        model: "keras.Model",
-        run_dir: RunDir,
-        requests: StopRequests,
-    ):
-        from cnntrain.models.box_head import box_head
+    batches = functools.partial(
+        Batches,
+        network_input=network_input,
+        batch_size=experiment.batch_size,
+        parallel_calls=experiment.parallel_calls,
+        localization=experiment.model.localization,
+    )
+    training = batches(
+        training_examples(experiment, labelled, network_input),
+        seed=experiment.seed,
+        shuffle=True,
+        augmentation=experiment.augmentation,
+        class_weights=class_weights(experiment, labelled),
+        decoding=experiment.data.decoding,
+    )
+    limit = experiment.limits.steps
+    return limited(training, limit), limited(batches(labelled.validation), limit)
 
-        self.experiment = experiment
-        self.labelled = labelled
-        self.network_input = network_input
-        self.model = model
-        self.run_dir = run_dir
-        self.terminal = Terminal(run_dir.log, every_epoch=experiment.epoch_lines == "all")
-        self.requests = requests
-        self.progress = Progress()
-        self.box_head = box_head(experiment)
-        self.keeper = StateKeeper(
-            model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
-        )
-        self.followers = Followers(experiment.tracker, run_dir, self.terminal.warning)
-        self.course = Course(self)
-        self.training_batches, self.validation_batches = self.batches()
-        self.steps_per_epoch = self.steps(labelled.train)
-        limit = experiment.limits.epochs_per_phase
-        self.epochs = experiment.schedule.lengths(self.steps_per_epoch, limit=limit)
 
-    def batches(self) -> "tuple[Batches, Batches]":
-        """The batches of training, shuffled and augmented, and of validation."""
-        from cnntrain.data.pipeline import Batches
+def limited(batches: "Batches", limit: int | None) -> "Split":
+    """Batches, of which an epoch has at most so many."""
+    from cnntrain.training.phase_trainer import Split
 
-        experiment = self.experiment
-        batches = functools.partial(
-            Batches,
-            network_input=self.network_input,
-            batch_size=experiment.batch_size,
-            parallel_calls=experiment.parallel_calls,
-            localization=experiment.model.localization,
-        )
-        training = batches(
-            self.training_examples(),
-            seed=experiment.seed,
-            shuffle=True,
-            augmentation=experiment.augmentation,
-            class_weights=class_weights(experiment, self.labelled),
-            decoding=experiment.data.decoding,
-        )
-        return training, batches(self.labelled.validation)
+    steps = -(-len(batches.examples) // batches.batch_size)
+    return Split(batches, min(steps, limit) if limit else steps)
 
-    @property
-    def resume_command(self) -> str:
-        """What goes on with this run."""
-        return f"cnntrain resume {shlex.quote(str(self.run_dir))}"
 
-    def begin(self, command: str, resumed: Resumed | None, job_number: int | None) -> None:
-        """Writes down what runs, says it, and puts back what was saved of a run that goes on."""
-        record = {**self.record(command), **({} if job_number is None else {"job": job_number})}
-        self.run_dir.write_config(to_mapping(self.experiment))
-        self.run_dir.write_json(self.run_dir.record, resumed.record(record) if resumed else record)
-        self.terminal.header(self.facts())
-        self.report_ignored()
-        if resumed:
-            self.course.go_on(resumed)
+def training_examples(
+    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+) -> Examples:
+    """The training split, from the cache of decoded images where that is asked for."""
+    if not experiment.data.cache_decoded:
+        return labelled.train
+    from cnntrain.data.decoded_cache import decoded_once
 
-    @contextlib.contextmanager
-    def stop_said(self) -> Iterator[None]:
-        """Where a signal stops the run inside the block, says what goes on with it."""
-        try:
-            yield
-        except Stopped:
-            self.terminal.line(f"stopped after {self.progress.place()}; to go on: {self.resume_command}")
-            raise
+    return decoded_once(labelled.train, network_input, experiment.augmentation)
 
-    def training_examples(self) -> Examples:
-        """The training split, from the cache of decoded images where that is asked for."""
-        if not self.experiment.data.cache_decoded:
-            return self.labelled.train
-        from cnntrain.data.decoded_cache import decoded_once
 
-        return decoded_once(self.labelled.train, self.network_input, self.experiment.augmentation)
+def build_trainer(
+    experiment: Experiment,
+    model: "keras.Model",
+    *,
+    training: "Split",
+    validation: "Split",
+    keeper: StateKeeper,
+    followers: Followers,
+    terminal: Terminal,
+    requests: StopRequests,
+    resume_command: str,
+) -> "Trainer":
+    """What trains the model, and who is told of it."""
+    from cnntrain.models.box_head import box_head
+    from cnntrain.training.listeners import CheckpointWriter, Display, HistoryFile, Signals, TrackerLog
+    from cnntrain.training.loop import Objective
+    from cnntrain.training.trainer import Trainer
 
-    def steps(self, examples: Examples) -> int:
-        """The number of batches of a split."""
-        steps = -(-len(examples) // self.experiment.batch_size)
-        limit = self.experiment.limits.steps
-        return min(steps, limit) if limit else steps
+    objective = Objective(
+        experiment.output_weights,
+        experiment.label_smoothing,
+        box_head=box_head(experiment.model, loss=experiment.box_loss),
+    )
+    listeners = [
+        Display(terminal),
+        HistoryFile(keeper.run_dir),
+        Signals(requests),
+        CheckpointWriter(keeper),
+        TrackerLog(followers),
+    ]
+    return Trainer(
+        model,
+        experiment.schedule.phases,
+        epochs=experiment.schedule.lengths(training.steps, limit=experiment.limits.epochs_per_phase),
+        head=experiment.model.head,
+        optimizer=experiment.optimizer,
+        precision=experiment.precision,
+        objective=objective,
+        training=training,
+        validation=validation,
+        feature_cache=experiment.feature_cache,
+        on_nan=experiment.on_nan,
+        rollback=experiment.rollback,
+        keeper=keeper,
+        listeners=listeners,
+        terminal=terminal,
+        between_calls=requests.raise_if_asked,
+        resume_command=resume_command,
+    )
 
-    def facts(self) -> dict[str, str]:
-        """The header's lines."""
-        labelled, experiment = self.labelled, self.experiment
-        size = "×".join(map(str, self.network_input.shape))
-        names = ", ".join(labelled.class_names[:8]) + (", …" if len(labelled.class_names) > 8 else "")
-        splits = ((len(labelled.split(name)), name) for name in ("train", "validation", "test"))
-        fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
-        phases = " + ".join(f"{name} {count}" for name, count in self.epochs.items())
-        epochs = f"{phases} {'epoch' if list(self.epochs.values()) == [1] else 'epochs'}"
-        return {
-            "model": f"{experiment.model.description}, {self.model.count_params():,} parameters, {size} input",
-            "data": f"{experiment.data.title()}{fold}: " + ", ".join(f"{count:,} {name}" for count, name in splits),
-            "classes": f"{len(labelled.class_names)}: {names}",
-            "training": f"{epochs} of {counted(self.steps_per_epoch, 'step')}, batch {experiment.batch_size},"
-            f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
-            "device": backend.device_name(),
-            "run": str(self.run_dir),
-        }
 
-    def record(self, command: str) -> dict[str, Any]:
-        """What ran, for run.json."""
-        return {
-            "command": command,
-            **provenance(),
-            "seed": self.experiment.seed,
-            "input": dataclasses.asdict(self.network_input),
-            "class_names": list(self.labelled.class_names),
-            "data_fingerprint": self.labelled.train.table.fingerprint(),
-            "class_counts": {
-                name: self.labelled.split(name).class_counts().tolist() for name in ("train", "validation", "test")
-            },
-            "parameters": self.model.count_params(),
-        }
+def train(trainer: "Trainer", run_dir: RunDir, requests: StopRequests) -> None:
+    """All training that is left; curves.png shows how far it came, however it ends."""
+    try:
+        with requests.deferred():
+            trainer.run()
+    finally:
+        if trainer.progress.history:
+            with contextlib.suppress(OSError):  # a full disk has been said already
+                plots.draw_curves(trainer.progress.history, run_dir.curves)
 
-    def report_ignored(self) -> None:
-        """Names the files that were left out, and settings that are."""
-        for name in self.experiment.optimizer.phases:
-            if name not in self.epochs:
-                self.terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
-        for note in self.labelled.train.table.notes:
-            self.terminal.warning(note)
-        files = self.labelled.quarantined
-        if files:
-            self.run_dir.write_quarantine(files)
-            path, reason = files[0]
-            more = f"; {len(files) - 1:,} more in {self.run_dir.quarantine}" if len(files) > 1 else ""
-            self.terminal.warning(f"{counted(len(files), 'file')} left out: {printable(path)}: {reason}{more}")
 
-    def test(self) -> None:
-        """Measures the best epoch's weights on the validation and test images, once, and keeps every answer."""
-        self.model.load_weights(self.run_dir.model)
-        answers = {name: self.answer(name) for name in MEASURED if len(self.labelled.split(name))}
-        if answers:
-            Predictions.of_splits(answers).write(self.run_dir.predictions)
-        if "test" not in answers:
-            self.terminal.line("no test images (data.test=0): nothing to measure")
-            self.run_dir.write_json(self.run_dir.metrics, {"best_epoch": self.progress.best_epoch})
-            return
-        results = answers["test"].measures()
-        plots.draw_confusion(results["confusion"], self.labelled.class_names, self.run_dir.confusion)
-        measured, there = results["examples"], len(self.labelled.test)
-        cut = {"cut_short": {"examples": measured, "of": there}} if measured < there else {}
-        content = {"best_epoch": self.progress.best_epoch, **cut, "test": results}
-        self.run_dir.write_json(self.run_dir.metrics, content)
-        self.followers.result(results, epoch=self.progress.best_epoch)
-        self.terminal.result(results, f"test (weights of epoch {self.progress.best_epoch})")
-        if cut:
-            limit = f"limits.steps={self.experiment.limits.steps}"
-            self.terminal.line(f"{limit} cut the test short: {measured:,} of {there:,} images", style="yellow")
+@contextlib.contextmanager
+def stop_said(trainer: "Trainer", terminal: Terminal) -> Iterator[None]:
+    """Where a signal stops the run inside the block, says what goes on with it."""
+    try:
+        yield
+    except Stopped:
+        terminal.line(f"stopped after {trainer.progress.place()}; to go on: {trainer.resume_command}")
+        raise
 
-    def answer(self, split: str) -> SplitAnswers:
-        """The network's answers on a split."""
-        return answer_split(
-            self.model,
-            self.labelled.split(split),
-            self.network_input,
-            batch_size=self.experiment.batch_size,
-            limit=self.experiment.limits.steps,
-            box_head=self.box_head,
-        )
 
-    def report(self) -> None:
-        """Writes the run's page."""
-        from cnntrain.report.run_page import write_report
-        from cnntrain.report.saved_run import SavedRun
+def unreadable_file_named(labelled: LabelledImages) -> contextlib.AbstractContextManager[None]:
+    """Names a file of the data that can't be read inside the block."""
+    from cnntrain.data import unreadable_files
 
-        write_report(SavedRun.read(self.run_dir.path), labelled=self.labelled, model=self.model)
+    return unreadable_files.unreadable_file_named(labelled.train.table)
+
+
+def test(
+    experiment: Experiment,
+    labelled: LabelledImages,
+    network_input: "NetworkInput",
+    model: "keras.Model",
+    *,
+    best_epoch: int,
+    run_dir: RunDir,
+    terminal: Terminal,
+    followers: Followers,
+) -> None:
+    """Measures the best epoch's weights on the validation and test images, once, and keeps every prediction."""
+    model.load_weights(run_dir.model)
+    found = {
+        name: predictions_of(experiment, labelled.split(name), network_input, model)
+        for name in MEASURED
+        if len(labelled.split(name))
+    }
+    if found:
+        Predictions.of_splits(found).write(run_dir.predictions)
+    if "test" not in found:
+        terminal.line("no test images (data.test=0): nothing to measure")
+        run_dir.write_json(run_dir.metrics, {"best_epoch": best_epoch})
+        return
+    results = found["test"].measures()
+    plots.draw_confusion(results["confusion"], labelled.class_names, run_dir.confusion)
+    cut = cut_short(results, len(labelled.test))
+    run_dir.write_json(run_dir.metrics, {"best_epoch": best_epoch, **cut, "test": results})
+    followers.result(results, epoch=best_epoch)
+    terminal.result(results, f"test (weights of epoch {best_epoch})")
+    if cut:
+        images = f"{results['examples']:,} of {len(labelled.test):,} images"
+        terminal.line(f"limits.steps={experiment.limits.steps} cut the test short: {images}", style="yellow")
+
+
+def cut_short(results: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """What metrics.json says of a test that did not see all images."""
+    measured = results["examples"]
+    return {"cut_short": {"examples": measured, "of": count}} if measured < count else {}
+
+
+def predictions_of(
+    experiment: Experiment, examples: Examples, network_input: "NetworkInput", model: "keras.Model"
+) -> SplitAnswers:
+    """The network's predictions for a split."""
+    from cnntrain.models.box_head import box_head
+
+    return answer_split(
+        model,
+        examples,
+        network_input,
+        batch_size=experiment.batch_size,
+        limit=experiment.limits.steps,
+        box_head=box_head(experiment.model, loss=experiment.box_loss),
+    )
+
+
+def write_page(run_dir: RunDir, labelled: LabelledImages, model: "keras.Model") -> None:
+    """Writes the run's page."""
+    from cnntrain.report.run_page import write_report
+    from cnntrain.report.saved_run import SavedRun
+
+    write_report(SavedRun.read(run_dir.path), labelled=labelled, model=model)

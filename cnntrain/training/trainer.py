@@ -1,62 +1,106 @@
-"""The course of a run through its phases: from where it stands, with what was saved, through stops and rollbacks."""
+"""A run through its phases: from where it stands, with what was saved, through stops and rollbacks."""
 
 import contextlib
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, cast
+
+import keras
 
 from cnntrain.checkpoints.checkpoint import newest
+from cnntrain.checkpoints.progress import Progress
+from cnntrain.checkpoints.resumed import Resumed
+from cnntrain.checkpoints.run_state import StateKeeper
 from cnntrain.errors import NotFinite, Stopped
-from cnntrain.report import plots
+from cnntrain.experiment import Rollback
+from cnntrain.optimization.optimizers import Optimizer
+from cnntrain.optimization.schedule import FeatureCache, Phase
+from cnntrain.runtime.terminal import Terminal
+from cnntrain.training.freezing import freeze
+from cnntrain.training.listener import Listener
+from cnntrain.training.loop import Objective
+from cnntrain.training.phase_trainer import PhaseTrainer, Split
 
-if TYPE_CHECKING:
-    from cnntrain.checkpoints.resumed import Resumed
-    from cnntrain.training.phase_trainer import PhaseTraining
-    from cnntrain.training.run import Job
 
+class Trainer:
+    """Trains a model through the phases of a schedule; `progress` says how far it has come.
 
-class Course:
-    """All the training of a job."""
+    `epochs`: of each phase, by name. `head`: patterns of the layers that are the model's head. `on_nan`
+    and `rollback`: what is done about numbers that are not finite. `between_calls` may raise Stopped.
+    """
 
-    def __init__(self, job: "Job"):
-        self.job = job
-        self.under_way: PhaseTraining | None = None
+    def __init__(
+        self,
+        model: keras.Model,
+        phases: Mapping[str, Phase],
+        *,
+        epochs: Mapping[str, int],
+        head: Sequence[str],
+        optimizer: Optimizer,
+        precision: str,
+        objective: Objective,
+        training: Split,
+        validation: Split,
+        feature_cache: FeatureCache,
+        on_nan: Literal["stop", "rollback"],
+        rollback: Rollback,
+        keeper: StateKeeper,
+        listeners: Sequence[Listener],
+        terminal: Terminal,
+        between_calls: Callable[[], None],
+        resume_command: str,
+    ):
+        self.model = model
+        self.phases = phases
+        self.epochs = epochs
+        self.head = head
+        self.optimizer = optimizer
+        self.precision = precision
+        self.objective = objective
+        self.training = training
+        self.validation = validation
+        self.feature_cache = feature_cache
+        self.on_nan = on_nan
+        self.rollback = rollback
+        self.keeper = keeper
+        self.listeners = listeners
+        self.terminal = terminal
+        self.between_calls = between_calls
+        self.resume_command = resume_command
+        self.progress = Progress()
+        self.under_way: PhaseTrainer | None = None
 
-    def go_on(self, resumed: "Resumed") -> None:
-        """Puts back the state of a checkpoint, and what belongs to it."""
-        job = self.job
-        job.run_dir.metrics.unlink(missing_ok=True)  # of a run that is extended
+    def go_on(self, resumed: Resumed) -> None:
+        """Puts back the state of a checkpoint; begins anew where there is none."""
         for text in resumed.warnings:
-            job.terminal.warning(text)
+            self.terminal.warning(text)
         if resumed.found is None:
-            job.terminal.line("there is no checkpoint to go on from: the run begins anew")
+            self.terminal.line("there is no checkpoint to go on from: the run begins anew")
             return
-        job.progress = job.keeper.put_back(resumed.found)
-        if job.progress.history:
-            job.run_dir.write_history(job.progress.history)
-        job.terminal.line(f"going on after {job.progress.place()}")
+        self.progress = self.keeper.put_back(resumed.found)
+        if self.progress.history:
+            for listener in self.listeners:
+                listener.phase_ended(self.progress.history)
+        self.terminal.line(f"going on after {self.progress.place()}")
 
     def run(self) -> None:
         """Trains; when a signal asks for it, saves where the run stands and raises Stopped."""
-        job = self.job
         try:
-            with job.requests.deferred():
-                self.train()
+            self.train()
         except Stopped:
             if self.under_way is not None:
-                job.keeper.save(job.progress, self.under_way.loop)
-            job.keeper.checkpoints.wait()
+                self.keeper.save(self.progress, self.under_way.loop)
+            self.keeper.checkpoints.wait()
             raise
         finally:
-            job.keeper.checkpoints.close()
+            self.keeper.checkpoints.close()
             with contextlib.suppress(OSError):  # a full disk has been said already
-                job.keeper.write_best()
-                if job.progress.history:
-                    plots.draw_curves(job.progress.history, job.run_dir.curves)
+                self.keeper.write_best()
 
     def train(self) -> None:
         """All phases that are left; where a number is not finite, from the last checkpoint on, if asked to."""
-        job = self.job
-        if job.experiment.on_nan == "rollback" and not job.progress.phase:
-            job.keeper.save(job.progress, None)
+        if self.on_nan == "rollback" and not self.progress.phase:
+            self.keeper.save(self.progress, None)
         while True:
             try:
                 return self.train_phases()
@@ -65,34 +109,61 @@ class Course:
 
     def train_phases(self) -> None:
         """One phase after another, from where the run stands."""
-        from cnntrain.training.phase_trainer import PhaseTraining
-
-        job, phases = self.job, self.job.experiment.schedule.phases
-        names = list(phases)
-        past = names.index(job.progress.phase) if job.progress.phase else 0
+        names = list(self.phases)
+        past = names.index(self.progress.phase) if self.progress.phase else 0
         for name in names[past:]:
-            if name != job.progress.phase:
-                job.keeper.forget_phase()
-                job.progress.begin(name)
-            if not job.progress.at_end_of(phases[name], job.epochs[name]):
-                self.under_way = PhaseTraining(job, name, phases[name])
-                self.under_way.run()
+            if name != self.progress.phase:
+                self.keeper.forget_phase()
+                self.progress.begin(name)
+            if not self.progress.at_end_of(self.phases[name], self.epochs[name]):
+                phase_trainer = self.phase_trainer(name)
+                self.keeper.put_back_phase(phase_trainer.loop)
+                self.under_way = phase_trainer
+                phase_trainer.run()
                 self.under_way = None
-        job.keeper.checkpoints.wait()
+        self.keeper.checkpoints.wait()
+
+    def phase_trainer(self, name: str) -> PhaseTrainer:
+        """What trains a phase."""
+        phase = self.phases[name]
+        return PhaseTrainer(
+            self.model,
+            phase,
+            name=name,
+            epochs=self.epochs[name],
+            divided=freeze(self.model, phase, phase_name=name, head=self.head),
+            optimizer=self.optimizer_of(name),
+            precision=self.precision,
+            objective=self.objective,
+            training=self.training,
+            validation=self.validation,
+            feature_cache=self.feature_cache,
+            progress=self.progress,
+            listeners=self.listeners,
+            terminal=self.terminal,
+            between_calls=self.between_calls,
+            resume_command=self.resume_command,
+        )
+
+    def optimizer_of(self, name: str) -> Optimizer:
+        """The optimizer's settings for a phase, slower after each rollback."""
+        optimizer = self.optimizer.for_phase(name)
+        factor = self.rollback.learning_rate_factor**self.progress.rollbacks
+        return dataclasses.replace(optimizer, learning_rate=cast(float, optimizer.learning_rate) * factor)
 
     def roll_back(self, error: NotFinite) -> None:
         """Puts back the last checkpoint, for a lower learning rate; raises the error where that is not asked for."""
-        job, settings, rollbacks = self.job, self.job.experiment.rollback, self.job.progress.rollbacks + 1
+        rollbacks = self.progress.rollbacks + 1
         self.under_way = None
-        job.keeper.checkpoints.settle()
-        found, complaints = newest(job.run_dir.checkpoints)
-        if job.experiment.on_nan != "rollback" or rollbacks > settings.times or found is None:
+        self.keeper.checkpoints.settle()
+        found, complaints = newest(self.keeper.run_dir.checkpoints)
+        if self.on_nan != "rollback" or rollbacks > self.rollback.times or found is None:
             raise error
         for text in [str(error).splitlines()[0], *complaints]:
-            job.terminal.warning(text)
-        job.progress = job.keeper.put_back(found)
-        job.progress.rollbacks = rollbacks
-        job.terminal.line(
-            f"rollback {rollbacks} of {settings.times}: going on after {job.progress.place()} with"
-            f" {settings.learning_rate_factor**rollbacks:g} of the learning rate"
+            self.terminal.warning(text)
+        self.progress = self.keeper.put_back(found)
+        self.progress.rollbacks = rollbacks
+        self.terminal.line(
+            f"rollback {rollbacks} of {self.rollback.times}: going on after {self.progress.place()} with"
+            f" {self.rollback.learning_rate_factor**rollbacks:g} of the learning rate"
         )

@@ -1,7 +1,8 @@
 """From labelled images on disk to batches: sources, splits, and the one tf.data chain."""
 
+from cnntrain.data.examples import Examples, LabelledImages
 from cnntrain.data.sources.annotations import Annotations
-from cnntrain.data.sources.base import Examples, LabelledImages, Source
+from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.csv_file import CsvFile
 from cnntrain.data.sources.digits import Digits
 from cnntrain.data.sources.digits_on_canvas import DigitsOnCanvas

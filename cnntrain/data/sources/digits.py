@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.data.sources.base import Names, Source, Table
+from cnntrain.data.examples import Names, Table
+from cnntrain.data.sources.base import Source
 
 
 @dataclass(frozen=True, kw_only=True)

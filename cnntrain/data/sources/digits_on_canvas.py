@@ -5,7 +5,8 @@ from typing import Annotated
 
 import numpy as np
 
-from cnntrain.data.sources.base import Names, Source, Table
+from cnntrain.data.examples import Names, Table
+from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.digits import Digits
 from cnntrain.settings import Between, Count, WholeNumber
 

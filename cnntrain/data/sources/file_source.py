@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from cnntrain.data.sources.base import Names, Source, Table
+from cnntrain.data.examples import Names, Table
+from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.drawn_boxes import DrawnBoxes
 from cnntrain.errors import DataError
 from cnntrain.runtime.wording import counted, printable

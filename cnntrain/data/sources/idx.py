@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnntrain.data.sources.base import Names, Source, Table
+from cnntrain.data.examples import Names, Table
+from cnntrain.data.sources.base import Source
 from cnntrain.errors import DataError
 
 PARTS = {"train": "train", "test": "t10k"}

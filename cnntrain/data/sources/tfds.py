@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from cnntrain.data.sources.base import Names, Source, Table
+from cnntrain.data.examples import Names, Table
+from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.drawn_boxes import Objects
 from cnntrain.data.sources.tfds_features import find_features
 from cnntrain.data.sources.tfds_reading import Reading, decoded_if_small, read_parts

@@ -1,0 +1,95 @@
+"""`cnntrain resume`: going on with a run that was stopped, a finished one for longer, or what is left of a multirun."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnntrain.checkpoints.multirun import folders_of_jobs, read_jobs
+from cnntrain.checkpoints.resume import changes, is_harmless, prepared
+from cnntrain.cli.composition import changed
+from cnntrain.errors import CnntrainError, DataError
+from cnntrain.experiment import Experiment, parse, parse_recorded
+from cnntrain.runtime.run_dir import RunDir
+from cnntrain.runtime.signals import StopRequests
+from cnntrain.training.run import run
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """What `cnntrain resume` was asked for: KEY=VALUE words, and whether another result is accepted."""
+
+    changes: Sequence[str]
+    force: bool
+    command: str
+    requests: StopRequests
+
+    def changed(self, values: Mapping[str, Any]) -> Experiment:
+        """The experiment of plain values with the changes; raises ConfigError, also where its trackers can't work."""
+        experiment = parse(changed(values, list(self.changes)) if self.changes else values)
+        experiment.tracker.check()
+        return experiment
+
+    def resume(self, path: Path) -> None:
+        """Goes on with a run, or says that it is finished.
+
+        Raises ConfigError with a list of all that would change its result, unless `force`.
+        """
+        run_dir = RunDir.open(path)
+        values = run_dir.read_config()
+        before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
+        differences = changes(before, experiment)
+        if run_dir.finished and all(map(is_harmless, differences)):
+            last = list(before.schedule.phases)[-1]
+            print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
+            return
+        with contextlib.closing(RunDir.reopen(path)) as run_dir:
+            resumed = prepared(run_dir, before, experiment, list(differences.values()), force=self.force)
+            run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
+
+
+def resume_multirun(folder: Path, going_on: GoingOn, report: Callable[[CnntrainError], int]) -> int:
+    """Goes on with jobs that were stopped, and starts those that never began; the first exit code that is not 0.
+
+    A job that fails is reported, and the next one runs.
+    """
+    exit_codes = []
+    for path, begin in jobs_in(folder, going_on):
+        print(f"{path}:")
+        try:
+            begin()
+        except CnntrainError as error:
+            exit_codes.append(report(error))
+    return next((code for code in exit_codes if code), 0)
+
+
+def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """The run folder of each job, and what goes on with it or begins it."""
+    began = folders_of_jobs(folder)
+    jobs = read_jobs(folder)
+    for number, values in enumerate(jobs):
+        path = began.pop(number, folder / str(number))
+        if RunDir(path).config.exists():
+            yield path, functools.partial(going_on.resume, path)
+        else:
+            yield path, functools.partial(start, path, values, going_on, number)
+    if not jobs and not began:
+        raise DataError(f"{folder}: expected the folder of a run or of a multirun; it only holds runs")
+    for path in began.values():
+        yield path, functools.partial(going_on.resume, path)
+
+
+def start(path: Path, values: dict[str, Any], going_on: GoingOn, number: int) -> None:
+    """Runs a job that never began."""
+    experiment = going_on.changed(values)
+    run(
+        experiment,
+        lambda: RunDir.create(path, exact=True),
+        command=going_on.command,
+        requests=going_on.requests,
+        job_number=number,
+    )
+
+

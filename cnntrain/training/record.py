@@ -1,0 +1,88 @@
+"""What a run says of itself when it begins: its header, run.json, and what it leaves out."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cnntrain.data.examples import LabelledImages
+from cnntrain.experiment import Experiment
+from cnntrain.runtime import backend
+from cnntrain.runtime.provenance import provenance
+from cnntrain.runtime.run_dir import RunDir
+from cnntrain.runtime.terminal import Terminal
+from cnntrain.runtime.wording import counted, printable
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnntrain.data.input_spec import NetworkInput
+
+SPLITS = ("train", "validation", "test")
+
+
+def header(
+    experiment: Experiment,
+    labelled: LabelledImages,
+    network_input: "NetworkInput",
+    model: "keras.Model",
+    *,
+    epochs: Mapping[str, int],
+    steps: int,
+    run_dir: RunDir,
+) -> dict[str, str]:
+    """The header's lines. `epochs`: of each phase; `steps`: of an epoch."""
+    size = "×".join(map(str, network_input.shape))
+    names = ", ".join(labelled.class_names[:8]) + (", …" if len(labelled.class_names) > 8 else "")
+    counts = ", ".join(f"{len(labelled.split(name)):,} {name}" for name in SPLITS)
+    fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
+    phases = " + ".join(f"{name} {count}" for name, count in epochs.items())
+    words = "epoch" if list(epochs.values()) == [1] else "epochs"
+    return {
+        "model": f"{experiment.model.description}, {model.count_params():,} parameters, {size} input",
+        "data": f"{experiment.data.title()}{fold}: {counts}",
+        "classes": f"{len(labelled.class_names)}: {names}",
+        "training": f"{phases} {words} of {counted(steps, 'step')}, batch {experiment.batch_size},"
+        f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
+        "device": backend.device_name(),
+        "run": str(run_dir),
+    }
+
+
+def run_record(
+    experiment: Experiment,
+    labelled: LabelledImages,
+    network_input: "NetworkInput",
+    model: "keras.Model",
+    *,
+    command: str,
+    job_number: int | None,
+) -> dict[str, Any]:
+    """What ran, for run.json. `job_number`: of a multirun."""
+    return {
+        "command": command,
+        **provenance(),
+        "seed": experiment.seed,
+        "input": dataclasses.asdict(network_input),
+        "class_names": list(labelled.class_names),
+        "data_fingerprint": labelled.train.table.fingerprint(),
+        "class_counts": {name: labelled.split(name).class_counts().tolist() for name in SPLITS},
+        "parameters": model.count_params(),
+        **({} if job_number is None else {"job": job_number}),
+    }
+
+
+def report_ignored(
+    experiment: Experiment, labelled: LabelledImages, *, run_dir: RunDir, terminal: Terminal
+) -> None:
+    """Names the files that were left out, and settings that are."""
+    for name in experiment.optimizer.phases:
+        if name not in experiment.schedule.phases:
+            terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
+    for note in labelled.train.table.notes:
+        terminal.warning(note)
+    files = labelled.quarantined
+    if files:
+        run_dir.write_quarantine(files)
+        path, reason = files[0]
+        more = f"; {len(files) - 1:,} more in {run_dir.quarantine}" if len(files) > 1 else ""
+        terminal.warning(f"{counted(len(files), 'file')} left out: {printable(path)}: {reason}{more}")
