@@ -1,4 +1,4 @@
-"""Imports point one way; reading the settings loads no TensorFlow."""
+"""Imports point one way, room by room; reading the settings loads no TensorFlow."""
 
 import ast
 import subprocess
@@ -8,66 +8,73 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cnntrain"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {
+    ".".join(("cnntrain", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+# what each room may import, beside itself
+FLOOR = {"settings", "errors", ""}  # "" is cnntrain itself: its version
+BELOW = FLOOR | {"runtime"}
+CORE = BELOW | {"models", "data", "trackers", "optimization"}
+ARROWS = {
+    "": set(),
+    "errors": set(),
+    "settings": {"errors"},
+    "runtime": FLOOR,
+    "models": BELOW,
+    "data": BELOW,
+    "trackers": BELOW,
+    "optimization": BELOW,
+    "experiment": CORE,
+    "evaluation": CORE | {"experiment"},
+    "report": CORE | {"experiment", "evaluation"},
+    "checkpoints": CORE | {"experiment"},
+    "training": CORE | {"experiment", "evaluation", "report", "checkpoints"},
+    "export": CORE | {"experiment", "evaluation"},
+    "inspection": CORE | {"experiment", "evaluation", "report", "training"},
+    "cli": CORE | {"experiment", "evaluation", "report", "checkpoints", "training", "export", "inspection"},
+    "__main__": {"cli"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """The full names of all modules that a file imports: at its top, inside a function, or for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found
 
 
 def room(module: str) -> str:
     """The first part of a module's name below cnntrain: `data` for cnntrain.data.images."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else ""
+    return (module.split(".") + [""])[1]
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """The rooms that a file imports, at its top or inside a function."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cnntrain"):
-            below = node.module != "cnntrain"
-            found |= {room(node.module if below else f"cnntrain.{name.name}") for name in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {room(name.name) for name in node.names if name.name.startswith("cnntrain")}
-    return found
+@pytest.mark.parametrize("module", MODULES)
+def test_a_room_imports_only_rooms_below_it(module):
+    rooms = {room(name) for name in imported(MODULES[module]) if name.split(".")[0] == "cnntrain"}
+    assert rooms <= ARROWS[room(module)] | {room(module)}
 
 
-def rooms_of(folder: str) -> set[str]:
-    """All rooms that the files of a folder import, without the folder itself."""
-    return set().union(*(imported_rooms(path) for path in (PACKAGE / folder).glob("*.py"))) - {folder}
+def test_no_file_imports_itself_by_way_of_others():
+    arrows = {module: imported(path) & set(MODULES) - {module} for module, path in MODULES.items()}
+    while leaves := {module for module, targets in arrows.items() if not targets}:
+        arrows = {module: targets - leaves for module, targets in arrows.items() if module not in leaves}
+    assert arrows == {}
 
 
-def test_models_and_data_never_import_each_other():
-    assert "data" not in rooms_of("models")
-    assert "models" not in rooms_of("data")
+def test_the_rules_name_every_room_and_no_other():
+    assert set(map(room, MODULES)) == set(ARROWS)
 
 
-@pytest.mark.parametrize("leaf", ["errors", "files", "settings", "download"])
-def test_leaves_import_nothing_of_the_package(leaf):
-    assert imported_rooms(PACKAGE / f"{leaf}.py") <= {"errors", "files"}
-
-
-def test_the_configuration_knows_nothing_of_what_runs():
-    assert imported_rooms(PACKAGE / "config.py") <= {
-        "data", "models", "optimizers", "phases", "trackers", "settings", "errors",
-    }  # fmt: skip
-
-
-def test_trackers_know_a_run_by_its_folder_only():
-    assert rooms_of("trackers") <= {"run_dir", "settings", "errors"}
-
-
-def test_only_the_command_line_and_composition_know_hydra():
-    knowing = {path.name for path in MODULES if "hydra" in {name.split(".")[0] for name in all_imports(path)}}
-    assert knowing == {"composition.py", "overrides.py"}
-
-
-def all_imports(path: Path) -> set[str]:
-    """The full names of all modules that a file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-        elif isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-    return found
+def test_only_two_files_know_hydra():
+    knowing = {module for module, path in MODULES.items() if "hydra" in {name.split(".")[0] for name in imported(path)}}
+    assert knowing == {"cnntrain.cli.composition", "cnntrain.cli.overrides"}
 
 
 def test_reading_the_settings_loads_neither_tensorflow_nor_keras():

@@ -15,7 +15,7 @@ from cnntrain.cli.main import main
 from cnntrain.evaluation.loop import EvaluationLoop
 from cnntrain.runtime import provenance
 from cnntrain.runtime.run_dir import RunDir
-from cnntrain.training.run import Job
+from cnntrain.training import run as training_run
 from tests.conftest import read_metrics
 
 TIMES = ("seconds", "per_second")  # how the names of such columns end
@@ -160,7 +160,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(short, cnntrain, tmp_p
     code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3", "limits.epochs_per_phase=2")
     assert (code, "nothing is left to train: all has 2 epochs, since limits.epochs_per_phase=2" in said) == (2, True)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-    mended = at_call(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM), of=Job, name="test")
+    mended = at_call(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM), of=training_run, name="test")
     code, said = cnntrain("resume", run, "schedule.phases.all.epochs=3")
     mended()
     assert (code, f"stopped after 3 epochs; to go on: cnntrain resume {run}" in said) == (143, True)

@@ -147,10 +147,10 @@ def test_other_errors_are_left_as_they_are(tmp_path):
 def test_a_file_that_vanishes_in_mid_run_is_named_and_the_run_can_go_on(cnntrain, tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", {"dark": 12, "light": 12})
     run, gone = tmp_path / "run", photos / "dark" / "3.png"
-    validate = "cnntrain.training.phase_trainer.PhaseTraining.validate"
-    from cnntrain.training.phase_trainer import PhaseTraining
+    validate = "cnntrain.training.phase_trainer.PhaseTrainer.validate"
+    from cnntrain.training.phase_trainer import PhaseTrainer
 
-    whole = PhaseTraining.validate
+    whole = PhaseTrainer.validate
 
     def moving(self):
         if gone.exists():
