@@ -173,6 +173,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_epoch_has_the_same_bytes_with_1_2_or_8_parallel_calls_and_in_a_new_process(
     messy: Path, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_grey_and_colour_images_are_preprocessed_as_prediction_does(mode, channe
         np.testing.assert_allclose(serving.from_pixels()(images), tf.reshape(theirs, (2, -1)), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_client_without_cnntrain_gets_predicts_answers(photos_run, cnntrain, tmp_path):
     files = sorted((photos_run.parent / "photos" / "dark").iterdir())
     answers = json.loads(cnntrain("predict", photos_run, *files, "--json", "--top", 2)[1].splitlines()[-1])

@@ -49,7 +49,7 @@ def test_no_verb_writes_a_name_raw(cnntrain, hostile_photos, tmp_path):
     image = hostile_photos / HOSTILE / "0.jpg"
     for words in (
         ("inspect", *data, "--out", tmp_path / "page.html"),
-        ("experiment=smoke", *data, f"hydra.run.dir={run}"),
+        ("experiment=smoke", "report=false", *data, f"hydra.run.dir={run}"),
         ("experiment=smoke", *data, "data.max_bad_fraction=0"),
         ("experiment=smoke", *data, "class_weights={cat: 1}"),
         ("evaluate", run),

@@ -103,6 +103,7 @@ def test_old_features_make_room_on_disk(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "newest"]
 
 
+@pytest.mark.slow
 def test_views_take_turns_and_the_first_round_is_the_uncached_runs(transfer, monkeypatch):
     words = ("augmentation=crop_flip", "augmentation.pad_pixels=2")
     plain, said = transfer("plain", *words)
@@ -239,6 +240,7 @@ def test_xception_transfer_is_the_chapters_recipe_number_for_number(cnntrain):
     assert splits == ["train[:10%]", "train[10%:25%]", "train[25%:]"]
 
 
+@pytest.mark.slow
 def test_the_chapters_command_with_its_two_heads_runs_through_both_phases_on_mock_flowers(
     cnntrain, tmp_path, monkeypatch
 ):
