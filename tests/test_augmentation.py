@@ -269,10 +269,10 @@ def test_crop_and_resize_is_tensorflows_for_one_image_and_for_a_batch():
     images = smooth_images(3)
     box = (0.1, 0.2, 0.9, 0.7)
     expected = tf.image.crop_and_resize(images, [box] * 3, [0, 1, 2], (10, 12))
-    resize = {"policy": "crop_and_resize", "antialias": False, "crop_box": box}
-    for resized in both_ways(lambda x, k: resize.resize(x, (10, 12), **resize), images):
+    settings = {"policy": "crop_and_resize", "antialias": False, "crop_box": box}
+    for resized in both_ways(lambda x, k: resize.resize(x, (10, 12), **settings), images):
         np.testing.assert_array_equal(resized, expected)
-    np.testing.assert_array_equal(resize.resize(tf.constant(images[1]), (10, 12), **resize), expected[1])
+    np.testing.assert_array_equal(resize.resize(tf.constant(images[1]), (10, 12), **settings), expected[1])
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def hostile_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that a file called kill.jpg kills, and that one called hang.jpg holds up."""
     (tmp_path / "hostile.py").write_text(
         "import os, sys, time\n"
-        "from cnntrain.data import examine\n"
+        "from cnntrain.data.image_files import examine\n"
         "look = examine.examine\n"
         "def hostile(path, **limits):\n"
         "    if path.endswith('kill.jpg'): os.abort()\n"

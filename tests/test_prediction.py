@@ -114,11 +114,11 @@ def test_many_images_are_answered_in_order_as_json_csv_and_table(cnntrain, tmp_p
 
 
 def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, grey_run, monkeypatch):
-    from cnntrain.evaluation import predict
+    from cnntrain.evaluation import predict as prediction
 
     for number in range(40):
         Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / f"{number:02}.png")
-    answering = predict.answering
+    answering = prediction.answering
 
     def stops_after_one(model, box_head):
         answer, seen = answering(model, box_head), []
@@ -131,7 +131,7 @@ def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, grey_run
 
         return once
 
-    monkeypatch.setattr(predict, "answering", stops_after_one)
+    monkeypatch.setattr(prediction, "answering", stops_after_one)
     code, said = cnntrain("predict", grey_run, tmp_path, "--csv")
     assert (code, len(said.splitlines())) == (130, 33)
     assert len(predict(cnntrain, grey_run, tmp_path)[0]) == 32  # the list is closed
