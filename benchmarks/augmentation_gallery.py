@@ -22,7 +22,7 @@ SIDE = 112
 EPOCHS = 6
 SEED = 5
 SAMPLES = ("china.jpg", "flower.jpg")
-HOUSE, FLOWER = 0, 1  # the one shows where pixels go, the other what becomes of colours
+HOUSE, FLOWER = 0, 1  # the one shows where pixels go, the other what becomes of colors
 
 
 def shipped() -> dict[str, Augmentation]:
@@ -59,7 +59,7 @@ def draws(photos: Examples, augmentation: Augmentation) -> list[np.ndarray]:
     from cnntrain.data.pipeline import Batches, NetworkInput
 
     expected = NetworkInput(image_size=(SIDE, SIDE), channels=3, resize="crop", antialias=True, preprocess="unit")
-    photo = FLOWER if augmentation.recolours and not augmentation.moves else HOUSE
+    photo = FLOWER if augmentation.recolors and not augmentation.moves else HOUSE
     plain = Batches(photos, expected, batch_size=2)
     drawn = Batches(photos, expected, batch_size=2, seed=SEED, augmentation=augmentation)
     images = [next(iter(plain.epoch()))[0][photo]]

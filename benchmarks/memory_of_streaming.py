@@ -41,17 +41,17 @@ def stream(root: Path) -> None:
     from cnntrain.data.pipeline import Batches, NetworkInput
     from cnntrain.data.sources.folder import Folder
 
-    labelled = Folder(path=root, validation=0, test=0).load()
+    labeled = Folder(path=root, validation=0, test=0).load()
     network_input = NetworkInput(
         image_size=(64, 64), channels=3, resize="crop", antialias=False, preprocess="unit"
     )
     augmentation = Augmentation(random_crop=True, horizontal_flip=0.5)
     batches = Batches(
-        labelled.train, network_input, batch_size=BATCH_SIZE, shuffle=True, augmentation=augmentation
+        labeled.train, network_input, batch_size=BATCH_SIZE, shuffle=True, augmentation=augmentation
     )
     images = sum(len(images) for images, *_ in batches.epoch())
-    if images != len(labelled.train):
-        raise SystemExit(f"expected {len(labelled.train)} images; received {images}")
+    if images != len(labeled.train):
+        raise SystemExit(f"expected {len(labeled.train)} images; received {images}")
 
 
 def peak_mebibytes(*arguments: str, cache: str) -> float:

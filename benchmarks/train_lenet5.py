@@ -138,8 +138,8 @@ def save_images(folder: str) -> str:
     from cnntrain.runtime import backend
 
     backend.load()
-    labelled = Tfds(name="fashion_mnist", validation=0.0, test=0.0).load()
-    table = labelled.train.table
+    labeled = Tfds(name="fashion_mnist", validation=0.0, test=0.0).load()
+    table = labeled.train.table
     path = str(Path(folder) / "images.npz")
     np.savez(path, images=table.images.pixels[:IMAGES, ..., 0], labels=table.labels[:IMAGES])
     return path

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ten labelled digits a class: a network that was trained on Fashion-MNIST as backbone, against one from scratch.
+"""Ten labeled digits a class: a network that was trained on Fashion-MNIST as backbone, against one from scratch.
 
 First train the backbone; then the comparison takes a few minutes:
 
@@ -29,7 +29,7 @@ TRANSFER = [
 ]  # fmt: skip
 
 
-def write_digits(folder: Path, seed: int, *, labelled: int) -> None:
+def write_digits(folder: Path, seed: int, *, labeled: int) -> None:
     """Digits as PNGs: so many a class in train/, all others in test/."""
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -40,7 +40,7 @@ def write_digits(folder: Path, seed: int, *, labelled: int) -> None:
     seen = dict.fromkeys(range(10), 0)
     for row in order:
         label = int(digits.target[row])
-        part = "train" if seen[label] < labelled else "test"
+        part = "train" if seen[label] < labeled else "test"
         seen[label] += 1
         target = folder / part / str(label)
         target.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def main() -> None:
     """Both over the seeds, and their difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True, help="the folder of a run on Fashion-MNIST")
-    parser.add_argument("--labelled", type=int, default=10, help="images a class")
+    parser.add_argument("--labeled", type=int, default=10, help="images a class")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     contestants = {"from scratch": SCRATCH, "transfer": [*TRANSFER, f"model.weights={options.run}"]}
@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for seed in range(options.seeds):
             folder = Path(temporary) / f"digits-{seed}"
-            write_digits(folder, seed, labelled=options.labelled)
+            write_digits(folder, seed, labeled=options.labeled)
             for name, words in contestants.items():
                 scores[name].append(accuracy(folder, Path(temporary) / f"{name}-{seed}", words, seed))
     for name, values in scores.items():

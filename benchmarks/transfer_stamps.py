@@ -37,14 +37,14 @@ def regression(options: argparse.Namespace, fold: int) -> float:
     from cnntrain.data.pipeline import Batches
     from cnntrain.training.preparation import prepare
 
-    experiment, labelled, network_input = prepare(checked(words(options, fold))[2][0])
-    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    experiment, labeled, network_input = prepare(checked(words(options, fold))[2][0])
+    model = experiment.model.build(network_input.shape, len(labeled.class_names))
     import keras
 
     pooled = keras.Model(model.inputs[0], model.get_layer("average").output)
     features, labels = {}, {}
     for split in ("train", "test"):
-        examples = labelled.split(split)
+        examples = labeled.split(split)
         batches = Batches(examples, network_input, batch_size=32).epoch()
         features[split] = np.concatenate([pooled(images, training=False).numpy() for images, *_ in batches])
         labels[split] = examples.labels

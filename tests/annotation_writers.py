@@ -36,7 +36,7 @@ def pictures(count: int = 10) -> list[Picture]:
 
 
 def boxes_of(all_pictures: Sequence[Picture]) -> np.ndarray:
-    """What every format must give of the first objects: centre y, centre x, height, width in fractions."""
+    """What every format must give of the first objects: center y, center x, height, width in fractions."""
     rows = []
     for picture in all_pictures:
         _, left, top, right, bottom = picture.objects[0]

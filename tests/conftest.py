@@ -70,13 +70,13 @@ def write_run(path: Path, *words: str) -> Path:
     from cnntrain.settings import to_mapping
     from cnntrain.training.preparation import prepare
 
-    experiment, labelled, network_input = prepare(only_experiment(list(words)))
-    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    experiment, labeled, network_input = prepare(only_experiment(list(words)))
+    model = experiment.model.build(network_input.shape, len(labeled.class_names))
     record = {
         "input": dataclasses.asdict(network_input),
-        "class_names": labelled.class_names,
-        "data_fingerprint": labelled.train.table.fingerprint(),
-        "class_counts": {"train": labelled.train.class_counts().tolist()},
+        "class_names": labeled.class_names,
+        "data_fingerprint": labeled.train.table.fingerprint(),
+        "class_counts": {"train": labeled.train.class_counts().tolist()},
     }
     run_dir = RunDir.create(path, exact=True)
     run_dir.write_config(to_mapping(experiment))

@@ -34,7 +34,7 @@ def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
 
 
 def sixteen_bits() -> Image.Image:
-    """A grey picture of 16 bits whose lower 8 are not 0."""
+    """A gray picture of 16 bits whose lower 8 are not 0."""
     return Image.fromarray(np.asarray(picture().convert("L")).astype(np.uint16) * 256 + 77)
 
 
@@ -73,7 +73,7 @@ def frames(file_format: str, **options: object) -> bytes:
 GOOD: dict[str, Callable[[], bytes]] = {
     "baseline.jpg": lambda: encoded(picture(), "JPEG"),
     "progressive.jpg": lambda: encoded(picture(), "JPEG", progressive=True),
-    "grey.jpg": lambda: encoded(picture().convert("L"), "JPEG"),
+    "gray.jpg": lambda: encoded(picture().convert("L"), "JPEG"),
     "cmyk.jpg": lambda: encoded(picture().convert("CMYK"), "JPEG"),
     "without_subsampling.jpg": lambda: encoded(picture(), "JPEG", subsampling=0, quality=95),
     "lacks_its_end.jpg": lambda: encoded(picture(), "JPEG")[:-2],
@@ -87,8 +87,8 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "orientation.webp": lambda: with_orientation(8, "WEBP"),
     "orientation.tiff": lambda: with_orientation(5, "TIFF"),
     "damaged_exif.jpg": lambda: encoded(picture(), "JPEG", exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xff"),
-    "colour.png": lambda: encoded(picture(), "PNG"),
-    "grey.png": lambda: encoded(picture().convert("L"), "PNG"),
+    "color.png": lambda: encoded(picture(), "PNG"),
+    "gray.png": lambda: encoded(picture().convert("L"), "PNG"),
     "one_bit.png": lambda: encoded(picture().convert("1"), "PNG"),
     "palette.png": lambda: encoded(picture().quantize(200), "PNG"),
     "palette_of_4_bits.png": lambda: encoded(picture().quantize(9), "PNG", bits=4),
@@ -96,29 +96,29 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "sixteen_bits.png": lambda: encoded(sixteen_bits(), "PNG"),
     "alpha.png": lambda: encoded(translucent(), "PNG"),
     "opaque_alpha.png": lambda: encoded(picture().convert("RGBA"), "PNG"),
-    "grey_and_alpha.png": lambda: encoded(translucent().convert("LA"), "PNG"),
-    "transparent_colour.png": lambda: encoded(
+    "gray_and_alpha.png": lambda: encoded(translucent().convert("LA"), "PNG"),
+    "transparent_color.png": lambda: encoded(
         picture().quantize(9).convert("RGB"), "PNG", transparency=(0, 0, 0)
     ),
     "animated.png": lambda: frames("PNG"),
     "still.gif": lambda: encoded(picture(), "GIF"),
     "animated.gif": lambda: frames("GIF"),
-    "colour.bmp": lambda: encoded(picture(), "BMP"),
+    "color.bmp": lambda: encoded(picture(), "BMP"),
     "palette.bmp": lambda: encoded(picture().quantize(64), "BMP"),
     "one_bit.bmp": lambda: encoded(picture().convert("1"), "BMP"),
     "lossy.webp": lambda: encoded(picture(), "WEBP"),
     "lossless.webp": lambda: encoded(picture(), "WEBP", lossless=True),
     "alpha.webp": lambda: encoded(translucent(), "WEBP", lossless=True),
     "animated.webp": lambda: frames("WEBP"),
-    "colour.tiff": lambda: encoded(picture(), "TIFF"),
+    "color.tiff": lambda: encoded(picture(), "TIFF"),
     "deflated.tif": lambda: encoded(picture(), "TIFF", compression="tiff_adobe_deflate"),
     "sixteen_bits.tiff": lambda: encoded(sixteen_bits(), "TIFF"),
     "pages.tiff": lambda: frames("TIFF"),
     "cmyk.tiff": lambda: encoded(picture().convert("CMYK"), "TIFF"),
-    "colour.avif": lambda: encoded(picture(), "AVIF"),
+    "color.avif": lambda: encoded(picture(), "AVIF"),
     "alpha.avif": lambda: encoded(translucent(), "AVIF"),
-    "colour.jp2": lambda: encoded(picture(), "JPEG2000"),
-    "colour.ppm": lambda: encoded(picture(), "PPM"),
+    "color.jp2": lambda: encoded(picture(), "JPEG2000"),
+    "color.ppm": lambda: encoded(picture(), "PPM"),
     "png_inside.jpg": lambda: encoded(picture(), "PNG"),
     "jpeg_inside.png": lambda: encoded(picture(), "JPEG"),
     "jpeg_inside.txt": lambda: encoded(picture(), "JPEG"),

@@ -120,9 +120,9 @@ def test_folders_of_images_and_annotations_may_be_parted(tmp_path):
             (tmp_path / part / "labels" / f"{Path(picture.name).stem}.txt").write_text(text)
     (tmp_path / "data.yaml").write_text(f"train: ../train/images\nnames: {list(CLASSES)}\n")
     (tmp_path / "README.txt").write_text("Exported by a tool.\n")
-    labelled = Annotations(path=tmp_path).load()
-    assert [len(labelled.split(name)) for name in ("train", "validation", "test")] == [6, 2, 2]
-    np.testing.assert_allclose(labelled.train.table.boxes[:6], boxes_of(pictures()[:6]), atol=2e-6)
+    labeled = Annotations(path=tmp_path).load()
+    assert [len(labeled.split(name)) for name in ("train", "validation", "test")] == [6, 2, 2]
+    np.testing.assert_allclose(labeled.train.table.boxes[:6], boxes_of(pictures()[:6]), atol=2e-6)
 
 
 def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):

@@ -100,7 +100,7 @@ def test_every_difficult_file_is_read_as_pillow_reads_it_or_left_out_by_name(mes
     lost = np.abs(read["messy/lacks_a_few_bytes.jpg"].astype(int) - as_pillow_sees_it(GOOD["baseline.jpg"]()))
     assert (
         lost.any() and not lost[:-17].any()
-    )  # the last row of blocks, whose colours blend into the row above
+    )  # the last row of blocks, whose colors blend into the row above
     assert fingerprints(messy) == before
 
 
@@ -111,11 +111,11 @@ def test_transparent_pixels_show_the_background(tmp_path: Path) -> None:
     for background, expected in (("white", WHITE), ("#ff8000", (255, 128, 0)), ((1, 2, 3), (1, 2, 3))):
         table = Folder(path=tmp_path, background=background).table()
         assert tuple(dict(pixels_by_name(table))["cat/clear.png"][0, 0]) == expected
-    with pytest.raises(ValueError, match=r"background: expected a colour's name.*received 'whitish'"):
+    with pytest.raises(ValueError, match=r"background: expected a color's name.*received 'whitish'"):
         Folder(path=tmp_path, background="whitish")
 
 
-def test_images_are_grey_where_all_files_are(tmp_path: Path) -> None:
+def test_images_are_gray_where_all_files_are(tmp_path: Path) -> None:
     for name, image in (("cat/a.png", picture().convert("L")), ("dog/b.gif", picture().convert("L"))):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(encoded(image, name[-3:].upper()))
@@ -155,12 +155,12 @@ from cnntrain.data.sources.folder import Folder
 from cnntrain.data.pipeline import Batches, NetworkInput
 
 def epoch(root, parallel_calls):
-    labelled = Folder(path=Path(root), validation=0, test=0, max_bad_fraction=1.0).load()
+    labeled = Folder(path=Path(root), validation=0, test=0, max_bad_fraction=1.0).load()
     network_input = NetworkInput(
         image_size=(24, 24), channels=3, resize="crop", antialias=True, preprocess="unit"
     )
     augmentation = Augmentation(random_crop=True, horizontal_flip=0.5, pad_pixels=2)
-    batches = Batches(labelled.train, network_input, batch_size=16, seed=7, shuffle=True,
+    batches = Batches(labeled.train, network_input, batch_size=16, seed=7, shuffle=True,
                       augmentation=augmentation, parallel_calls=parallel_calls)
     digest = hashlib.blake2b()
     for images, targets, _ in batches.epoch(3).as_numpy_iterator():

@@ -178,22 +178,22 @@ def test_a_hue_keeps_luma_and_a_full_turn_keeps_the_image():
     np.testing.assert_allclose(full, images, atol=0.01)
 
 
-def test_lighting_adds_one_colour_to_all_pixels_with_the_papers_deviation():
+def test_lighting_adds_one_color_to_all_pixels_with_the_papers_deviation():
     images = np.full((2000, 2, 2, 3), 128, np.uint8)
     off = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue_degrees": 0.0}
-    for changed in both_ways(lambda x, k: color.random_colour(x, k, lighting=0.1, **off), images):
+    for changed in both_ways(lambda x, k: color.random_color(x, k, lighting=0.1, **off), images):
         assert (changed == changed[:, :1, :1]).all()
         along = (changed[:, 0, 0] - 128) @ color.LIGHTING_DIRECTIONS
         np.testing.assert_allclose(along.std(axis=0), 0.1 * color.LIGHTING_DEVIATIONS, rtol=0.1)
 
 
-def test_a_grey_image_changes_as_it_would_as_a_colour_image():
-    grey = smooth_images(4, channels=1)
+def test_a_gray_image_changes_as_it_would_as_a_color_image():
+    gray = smooth_images(4, channels=1)
     settings = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.5, "hue_degrees": 90.0, "lighting": 0.1}
-    for changed in both_ways(lambda x, k: color.random_colour(x, k, **settings), grey):
-        as_colour = color.random_colour(tf.image.grayscale_to_rgb(tf.constant(grey)), keys(4), **settings)
-        expected = color.luma(as_colour)
-        unclipped = (as_colour.numpy() > 0).all(-1) & (as_colour.numpy() < 255).all(-1)
+    for changed in both_ways(lambda x, k: color.random_color(x, k, **settings), gray):
+        as_color = color.random_color(tf.image.grayscale_to_rgb(tf.constant(gray)), keys(4), **settings)
+        expected = color.luma(as_color)
+        unclipped = (as_color.numpy() > 0).all(-1) & (as_color.numpy() < 255).all(-1)
         np.testing.assert_allclose(changed[unclipped], expected.numpy()[unclipped], atol=0.05)
 
 

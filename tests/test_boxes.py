@@ -20,7 +20,7 @@ CONF = Path(__file__).parent.parent / "conf" / "augmentation"
 MOVING = {"alexnet", "crop_flip", "flip", "random_resized_crop", "shift", "square_crop_flip", "translate",
           "vertical_flip", "zoom"}  # fmt: skip
 TURNING = {"rotate", "shear", "affine", "rand_augment", "trivial_augment"}
-STILL = {"none", "brightness", "contrast", "saturation", "hue", "lighting", "colour_jitter", "erasing"}
+STILL = {"none", "brightness", "contrast", "saturation", "hue", "lighting", "color_jitter", "erasing"}
 REFUSED = {"mixup", "cutmix", "mixup_cutmix", "aug_mix"}
 NETWORK = NetworkInput(image_size=(120, 100), channels=1, resize="stretch", antialias=False, preprocess="raw")
 COUNT, HEIGHT, WIDTH = 60, 90, 130
@@ -59,7 +59,7 @@ def epoch(table: Table, augmentation: Augmentation, network: NetworkInput = NETW
 
 
 def measured(image: np.ndarray) -> np.ndarray:
-    """The box round what is white, as centre and sides in fractions of the image."""
+    """The box round what is white, as center and sides in fractions of the image."""
     inside = image[..., 0] > 127
     ends = [np.flatnonzero(inside.any(axis=1 - axis))[[0, -1]] + [0, 1] for axis in (0, 1)]
     ends = [end / side for end, side in zip(ends, inside.shape, strict=True)]
@@ -91,7 +91,7 @@ def no_values_change(monkeypatch):
     """Operations that only change values leave them alone, so that masks stay masks."""
     for name in ("posterize", "solarize", "autocontrast", "equalize", "sharpen", "adjust"):
         monkeypatch.setattr(policies, name, lambda images, *_, **__: images)
-    monkeypatch.setattr(apply, "random_colour", lambda images, *_, **__: images)
+    monkeypatch.setattr(apply, "random_color", lambda images, *_, **__: images)
 
 
 def test_every_shipped_augmentation_is_known_here():

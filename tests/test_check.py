@@ -57,15 +57,15 @@ def test_five_bad_files_of_a_thousand_leave_exactly_the_other_995(tmp_path: Path
     bad = [paths[number] for number in (0, 17, 499, 500, 999)]
     for path in bad:
         path.write_bytes(path.read_bytes()[:300])
-    labelled = Folder(path=tmp_path, validation=0, test=0).load()
-    assert {str(tmp_path / name) for name, _ in labelled.quarantined} == {str(path) for path in bad}
+    labeled = Folder(path=tmp_path, validation=0, test=0).load()
+    assert {str(tmp_path / name) for name, _ in labeled.quarantined} == {str(path) for path in bad}
     network_input = NetworkInput(
         image_size=(8, 8), channels=3, resize="stretch", antialias=False, preprocess="unit"
     )
-    batches = Batches(labelled.train, network_input, batch_size=32, shuffle=True, seed=1)
+    batches = Batches(labeled.train, network_input, batch_size=32, shuffle=True, seed=1)
     trained_on = np.concatenate([images for images, *_ in batches.epoch().as_numpy_iterator()])
     expected = np.concatenate(
-        [images for images, *_ in Batches(labelled.train, network_input, batch_size=99).epoch()]
+        [images for images, *_ in Batches(labeled.train, network_input, batch_size=99).epoch()]
     )
     assert len(trained_on) == 995
     assert sorted(image.tobytes() for image in trained_on) == sorted(image.tobytes() for image in expected)

@@ -53,18 +53,18 @@ def test_columns_are_found_by_name_whatever_separates_them(
 def test_a_split_column_makes_the_parts(photos: Path) -> None:
     words = ["Test", "train", "val", "train"]
     lines = [f"{line},{words[number % 4]}" for number, line in enumerate(twelve("sub/{n}.png,{label}"))]
-    labelled = CsvFile(path=write(photos, "image,label,split", *lines), split_column="split").load()
-    table = labelled.train.table
-    assert [table.names[row] for row in labelled.test.rows] == ["sub/0.png", "sub/4.png", "sub/8.png"]
-    assert [table.names[row] for row in labelled.validation.rows] == ["sub/2.png", "sub/6.png", "sub/10.png"]
-    assert len(labelled.train) == 6
+    labeled = CsvFile(path=write(photos, "image,label,split", *lines), split_column="split").load()
+    table = labeled.train.table
+    assert [table.names[row] for row in labeled.test.rows] == ["sub/0.png", "sub/4.png", "sub/8.png"]
+    assert [table.names[row] for row in labeled.validation.rows] == ["sub/2.png", "sub/6.png", "sub/10.png"]
+    assert len(labeled.train) == 6
 
 
 def test_members_of_a_group_stay_in_one_split(photos: Path) -> None:
     path = write(photos, "image,label,patient", *twelve("sub/{n}.png,{label},{group}"))
-    labelled = CsvFile(path=path, group_column="patient", test=0.3, validation=0.3).load()
+    labeled = CsvFile(path=path, group_column="patient", test=0.3, validation=0.3).load()
     groups = [
-        set(labelled.train.table.groups[labelled.split(name).rows])
+        set(labeled.train.table.groups[labeled.split(name).rows])
         for name in ("train", "validation", "test")
     ]
     assert [len(group) for group in groups] == [1, 1, 1]

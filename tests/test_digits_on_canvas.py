@@ -36,7 +36,7 @@ def test_canvases_are_drawn_from_their_seed():
 
 
 def test_the_canvases_of_a_digit_stay_in_one_split():
-    labelled = DigitsOnCanvas(copies=3, canvas_size=24, clutter=0, test=0.25, validation=0.1).load()
-    origins = [set(labelled.split(name).rows // 3) for name in ("train", "validation", "test")]
+    labeled = DigitsOnCanvas(copies=3, canvas_size=24, clutter=0, test=0.25, validation=0.1).load()
+    origins = [set(labeled.split(name).rows // 3) for name in ("train", "validation", "test")]
     assert sum(map(len, origins)) == len(set.union(*origins)) == 1797
-    assert 0.23 < len(labelled.test) / (3 * 1797) < 0.27
+    assert 0.23 < len(labeled.test) / (3 * 1797) < 0.27

@@ -40,10 +40,10 @@ def test_other_data_are_matched_by_the_names_of_their_classes(cnntrain, run, tmp
 
 
 def test_classes_that_the_network_does_not_know_are_listed(cnntrain, run, tmp_path):
-    root = write_photos(tmp_path / "photos", {"bright": 2, "grey": 2, "violet": 2})
+    root = write_photos(tmp_path / "photos", {"bright": 2, "gray": 2, "violet": 2})
     code, said = cnntrain("evaluate", run, "data=folder", f"data.path={root}")
     assert code == 3
-    assert "does not know the classes grey, violet; it was trained on bright, dark, middle" in said
+    assert "does not know the classes gray, violet; it was trained on bright, dark, middle" in said
 
 
 def test_single_values_change_the_runs_own_data(cnntrain, run):

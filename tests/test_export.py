@@ -38,7 +38,7 @@ def network_input(**changes) -> NetworkInput:
 
 @pytest.fixture(scope="module")
 def photos_run(tmp_path_factory):
-    """A run on small colour photos: LeNet-5 after central squares, laid on blue where they are transparent."""
+    """A run on small color photos: LeNet-5 after central squares, laid on blue where they are transparent."""
     root = tmp_path_factory.mktemp("export")
     write_photos(root / "photos", {"dark": 12, "light": 12})
     for name, data in (("sideways.jpg", with_orientation(6)), ("clear.png", GOOD["alpha.png"]())):
@@ -74,7 +74,7 @@ def test_a_box_that_reaches_the_edge_has_no_black_last_row():
 @pytest.mark.parametrize(
     ("mode", "channels"), [*((mode, 3) for mode in ("unit", "tf", "torch", "caffe", "raw")), ("unit", 1), ("tf", 1)]
 )
-def test_grey_and_colour_images_are_preprocessed_as_prediction_does(mode, channels):
+def test_gray_and_color_images_are_preprocessed_as_prediction_does(mode, channels):
     expected = network_input(preprocess=mode, channels=channels)
     network = keras.Sequential([keras.Input(expected.shape), keras.layers.Flatten()])
     model = keras.Model(network.inputs[0], network.outputs[0])

@@ -13,7 +13,7 @@ from tests.test_any_image import as_pillow_sees_it
 LOW_BITS = {
     f"{bits} bits, {name}": encoded(picture().quantize(2**bits), "PNG", bits=bits, **options)
     for bits in (1, 2, 4)
-    for name, options in (("opaque", {}), ("one colour transparent", {"transparency": bytes([255, 100])}))
+    for name, options in (("opaque", {}), ("one color transparent", {"transparency": bytes([255, 100])}))
 }
 TAKEN = (".jpg", ".png")
 FILES = {name: make() for name, make in GOOD.items() if name.endswith(TAKEN) and "lacks" not in name} | LOW_BITS

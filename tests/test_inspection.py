@@ -16,7 +16,7 @@ def texts(root, **settings):
 
 
 def smooth_picture(seed, side=64):
-    """A picture of soft colours that differs from those of other seeds."""
+    """A picture of soft colors that differs from those of other seeds."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
 

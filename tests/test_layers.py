@@ -8,8 +8,8 @@ from cnntrain.models.lenet5_1998 import C3_TABLE
 def test_local_response_normalization_is_the_chapters_formula_in_any_precision():
     maps = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype("float32") * 50
     padded = np.pad(maps**2, [(0, 0)] * 3 + [(2, 2)])
-    neighbours = sum(padded[..., i : i + 8] for i in range(5))
-    expected = maps / (1 + 2e-5 * neighbours) ** 0.75
+    neighbors = sum(padded[..., i : i + 8] for i in range(5))
+    expected = maps / (1 + 2e-5 * neighbors) ** 0.75
     np.testing.assert_allclose(LocalResponseNormalization()(maps), expected, rtol=1e-5)
     rounded = LocalResponseNormalization(dtype="bfloat16")(maps)
     np.testing.assert_allclose(np.array(rounded, "float32"), expected, rtol=2e-2)

@@ -41,12 +41,12 @@ def tiny_imagenet(root):
 
 
 def test_tiny_imagenets_layout_is_read_to_its_classes(tmp_path):
-    labelled = Folder(path=tiny_imagenet(tmp_path), test=0).load()
-    assert labelled.class_names == ("n01", "n02", "n03")
-    assert labelled.train.class_counts().tolist() == [4, 4, 4]
-    assert labelled.validation.class_counts().tolist() == [2, 2, 2]
-    table = labelled.train.table
-    assert [table.names[row] for row in labelled.validation.rows][:2] == ["val/images/0.jpg", "val/images/3.png"]
+    labeled = Folder(path=tiny_imagenet(tmp_path), test=0).load()
+    assert labeled.class_names == ("n01", "n02", "n03")
+    assert labeled.train.class_counts().tolist() == [4, 4, 4]
+    assert labeled.validation.class_counts().tolist() == [2, 2, 2]
+    table = labeled.train.table
+    assert [table.names[row] for row in labeled.validation.rows][:2] == ["val/images/0.jpg", "val/images/3.png"]
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_classes_that_begin_the_names_of_files_are_read_where_that_is_asked_for(
     for path in (tmp_path, tmp_path / "train"):
         with pytest.raises(DataError, match=r"found none; .*as in cat.0.jpg, data.label_from=file_name reads it"):
             Folder(path=path).load()
-    labelled = Folder(path=tmp_path, label_from="file_name", validation=0, test=0).load()
-    assert labelled.class_names == ("cat", "dog")
-    assert labelled.train.class_counts().tolist() == [3, 3]
-    assert [reason for _, reason in labelled.quarantined] == ["no class begins its name"] * 2
+    labeled = Folder(path=tmp_path, label_from="file_name", validation=0, test=0).load()
+    assert labeled.class_names == ("cat", "dog")
+    assert labeled.train.class_counts().tolist() == [3, 3]
+    assert [reason for _, reason in labeled.quarantined] == ["no class begins its name"] * 2
 
 
 @pytest.mark.parametrize(

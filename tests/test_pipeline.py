@@ -14,8 +14,8 @@ from cnntrain.data.resize import random_places, resize, square_crop
 from cnntrain.data.sources.digits import Digits
 from cnntrain.data.sources.folder import Folder
 
-GREY = NetworkInput(image_size=(8, 8), channels=1, resize="stretch", antialias=False, preprocess="unit")
-COLOUR = NetworkInput(image_size=(16, 12), channels=3, resize="crop", antialias=False, preprocess="tf")
+GRAY = NetworkInput(image_size=(8, 8), channels=1, resize="stretch", antialias=False, preprocess="unit")
+COLOR = NetworkInput(image_size=(16, 12), channels=3, resize="crop", antialias=False, preprocess="tf")
 ALL = Augmentation(random_crop=True, horizontal_flip=0.5, pad_pixels=2)
 
 
@@ -32,7 +32,7 @@ def epoch(batches, number=0, **options):
 
 
 def test_an_epoch_is_every_example_exactly_once(digits):
-    images, labels = epoch(Batches(digits, GREY, batch_size=100, seed=3, shuffle=True))
+    images, labels = epoch(Batches(digits, GRAY, batch_size=100, seed=3, shuffle=True))
     expected = digits.table.images.pixels / np.float32(255)
     order = np.lexsort(images.reshape(len(images), -1).T)
     expected_order = np.lexsort(expected.reshape(len(expected), -1).T)
@@ -42,7 +42,7 @@ def test_an_epoch_is_every_example_exactly_once(digits):
 
 def test_the_order_is_a_function_of_seed_and_epoch(digits):
     def order(seed, number):
-        return epoch(Batches(digits, GREY, batch_size=64, seed=seed, shuffle=True), number)[1].tolist()
+        return epoch(Batches(digits, GRAY, batch_size=64, seed=seed, shuffle=True), number)[1].tolist()
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
@@ -50,43 +50,43 @@ def test_the_order_is_a_function_of_seed_and_epoch(digits):
 
 
 def test_without_shuffle_the_order_is_the_tables(digits):
-    assert epoch(Batches(digits, GREY, batch_size=64))[1].tolist() == digits.labels.tolist()
+    assert epoch(Batches(digits, GRAY, batch_size=64))[1].tolist() == digits.labels.tolist()
 
 
 @pytest.mark.parametrize("augmentation", [ALL, dataclasses.replace(ALL, random_crop=False)])
 def test_the_number_of_parallel_calls_changes_nothing(photos, augmentation):
     examples = Folder(path=photos).load().train
     settings = {"batch_size": 5, "seed": 1, "shuffle": True, "augmentation": augmentation}
-    epochs = [epoch(Batches(examples, COLOUR, parallel_calls=calls, **settings), 2) for calls in (1, 2, 8)]
+    epochs = [epoch(Batches(examples, COLOR, parallel_calls=calls, **settings), 2) for calls in (1, 2, 8)]
     for images, labels in epochs[1:]:
         assert (images == epochs[0][0]).all()
         assert (labels == epochs[0][1]).all()
 
 
 def test_an_epoch_can_be_entered_in_the_middle(digits):
-    batches = Batches(digits, GREY, batch_size=64, seed=1, shuffle=True, augmentation=ALL)
+    batches = Batches(digits, GRAY, batch_size=64, seed=1, shuffle=True, augmentation=ALL)
     whole_epoch = epoch(batches, 4)[0]
     assert (epoch(batches, 4, first_batch=5)[0] == whole_epoch[5 * 64 :]).all()
 
 
 def test_reading_images_one_by_one_or_by_batch_gives_the_same_pixels(digits):
     settings = {"batch_size": 64, "seed": 1, "shuffle": True}
-    by_batch = Batches(digits, GREY, augmentation=Augmentation(pad_pixels=1), **settings)
-    by_image = Batches(digits, GREY, augmentation=Augmentation(pad_pixels=1, random_crop=True), **settings)
+    by_batch = Batches(digits, GRAY, augmentation=Augmentation(pad_pixels=1), **settings)
+    by_image = Batches(digits, GRAY, augmentation=Augmentation(pad_pixels=1, random_crop=True), **settings)
     assert (by_batch.stages.by_image, by_image.stages.by_image) == (False, True)
     assert (epoch(by_batch)[0] == epoch(by_image)[0]).all()
 
 
-def test_an_images_random_changes_do_not_depend_on_its_neighbours(photos):
+def test_an_images_random_changes_do_not_depend_on_its_neighbors(photos):
     examples = Folder(path=photos).load().train
     fewer = dataclasses.replace(examples, rows=examples.rows[::2])
-    every = epoch(Batches(examples, COLOUR, batch_size=4, seed=1, augmentation=ALL))[0]
-    assert (epoch(Batches(fewer, COLOUR, batch_size=3, seed=1, augmentation=ALL))[0] == every[::2]).all()
+    every = epoch(Batches(examples, COLOR, batch_size=4, seed=1, augmentation=ALL))[0]
+    assert (epoch(Batches(fewer, COLOR, batch_size=3, seed=1, augmentation=ALL))[0] == every[::2]).all()
 
 
 def test_class_weights_follow_the_labels(digits):
     weights = np.arange(10) / 10
-    _, targets, given = next(iter(Batches(digits, GREY, batch_size=50, class_weights=weights).epoch()))
+    _, targets, given = next(iter(Batches(digits, GRAY, batch_size=50, class_weights=weights).epoch()))
     np.testing.assert_allclose(given["class"], weights[targets["class"].numpy().argmax(1)], rtol=1e-6)
 
 

@@ -21,7 +21,7 @@ from tests.difficult_files import translucent
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on small colour photos of two classes, on red where they are transparent."""
+    """A run on small color photos of two classes, on red where they are transparent."""
     root = tmp_path_factory.mktemp("prediction")
     write_photos(root / "photos", {"dark": 6, "light": 6})
     words = ["data=folder", f"data.path={root / 'photos'}", "data.background=[200,10,0]"]
@@ -29,7 +29,7 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def grey_run(tmp_path_factory):
+def gray_run(tmp_path_factory):
     """A run on digits."""
     return write_run(tmp_path_factory.mktemp("prediction") / "run", "model=lenet5")
 
@@ -84,36 +84,36 @@ def test_transparent_pixels_show_the_background_that_the_run_recorded(cnntrain, 
     assert answers[str(tmp_path / "clear.png")] == answers[str(tmp_path / "red.png")]
 
 
-def test_an_answer_depends_on_its_image_alone(cnntrain, tmp_path, grey_run):
+def test_an_answer_depends_on_its_image_alone(cnntrain, tmp_path, gray_run):
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "grey.png")
-    Image.fromarray(np.stack([pixels, pixels.T, pixels], axis=-1)).save(tmp_path / "colour.png")
-    alone = predict(cnntrain, grey_run, tmp_path / "grey.png")[0][str(tmp_path / "grey.png")]
-    beside = predict(cnntrain, grey_run, tmp_path)[0][str(tmp_path / "grey.png")]
+    Image.fromarray(pixels).save(tmp_path / "gray.png")
+    Image.fromarray(np.stack([pixels, pixels.T, pixels], axis=-1)).save(tmp_path / "color.png")
+    alone = predict(cnntrain, gray_run, tmp_path / "gray.png")[0][str(tmp_path / "gray.png")]
+    beside = predict(cnntrain, gray_run, tmp_path)[0][str(tmp_path / "gray.png")]
     for one, other in zip(alone, beside, strict=True):
         assert one["class"] == other["class"]
         assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
 
 
-def test_many_images_are_answered_in_order_as_json_csv_and_table(cnntrain, tmp_path, grey_run):
+def test_many_images_are_answered_in_order_as_json_csv_and_table(cnntrain, tmp_path, gray_run):
     names = [str(tmp_path / f"{number:03}.png") for number in range(70)]  # more than two batches
     for number, name in enumerate(names):
         Image.fromarray(np.full((28, 28), 3 * number, np.uint8)).save(name)
-    answers, _ = predict(cnntrain, grey_run, tmp_path, "--top", "2")
+    answers, _ = predict(cnntrain, gray_run, tmp_path, "--top", "2")
     assert list(answers) == names
-    code, said = cnntrain("predict", grey_run, tmp_path, "--csv", "--top", 2)
+    code, said = cnntrain("predict", gray_run, tmp_path, "--csv", "--top", 2)
     rows = list(csv.DictReader(io.StringIO(said)))
     assert (code, [row["path"] for row in rows]) == (0, names)
     for row in rows:
         best = answers[row["path"]]
         assert [row["class_1"], row["class_2"]] == [top["class"] for top in best]
         assert float(row["probability_1"]) == pytest.approx(best[0]["probability"])
-    table = cnntrain("predict", grey_run, tmp_path)[1]
+    table = cnntrain("predict", gray_run, tmp_path)[1]
     assert all(name in table for name in names)
     assert f"{answers[names[5]][0]['class']} {answers[names[5]][0]['probability']:.1%}" in table
 
 
-def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, grey_run, monkeypatch):
+def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, gray_run, monkeypatch):
     from cnntrain.evaluation import predict as prediction
 
     for number in range(40):
@@ -132,9 +132,9 @@ def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, grey_run
         return once
 
     monkeypatch.setattr(prediction, "answering", stops_after_one)
-    code, said = cnntrain("predict", grey_run, tmp_path, "--csv")
+    code, said = cnntrain("predict", gray_run, tmp_path, "--csv")
     assert (code, len(said.splitlines())) == (130, 33)
-    assert len(predict(cnntrain, grey_run, tmp_path)[0]) == 32  # the list is closed
+    assert len(predict(cnntrain, gray_run, tmp_path)[0]) == 32  # the list is closed
 
 
 def test_all_bad_and_missing_paths_are_named_and_the_good_ones_answered(cnntrain, tmp_path, run):

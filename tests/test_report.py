@@ -109,12 +109,12 @@ def test_the_time_is_told_apart_and_a_bottleneck_named(photos_run):
 
 def test_what_the_network_saw_first_is_the_first_batch(photos_run):
     run = SavedRun.read(photos_run)
-    labelled = run.experiment.data.load()
-    shown = seen_first(run, labelled)
+    labeled = run.experiment.data.load()
+    shown = seen_first(run, labeled)
     network_input = NetworkInput.from_record(run.record["input"], "run.json")
-    batches = Batches(labelled.train, network_input, batch_size=4, shuffle=True)
+    batches = Batches(labeled.train, network_input, batch_size=4, shuffle=True)
     _, targets, _ = next(iter(batches.epoch(0)))
-    names = [labelled.class_names[label] for label in targets["class"].numpy().argmax(axis=1)]
+    names = [labeled.class_names[label] for label in targets["class"].numpy().argmax(axis=1)]
     assert [picture.label for picture in shown] == names and len(names) == 4
     alts = [image["alt"] for image in read_page(photos_run).all("img")]
     assert [f"training image of {name}" for name in names] == alts[-4:]

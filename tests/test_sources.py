@@ -41,17 +41,17 @@ def test_digits_spread_sixteen_levels_over_all_of_a_byte():
 
 
 def test_a_folder_has_a_class_for_each_folder_in_it(photos):
-    labelled = Folder(path=photos).load()
-    assert labelled.class_names == ("dark", "light")
-    assert len(labelled.train) + len(labelled.validation) + len(labelled.test) == 24
-    assert labelled.image_shape == (None, None, 3)
+    labeled = Folder(path=photos).load()
+    assert labeled.class_names == ("dark", "light")
+    assert len(labeled.train) + len(labeled.validation) + len(labeled.test) == 24
+    assert labeled.image_shape == (None, None, 3)
 
 
 def test_a_folder_with_parts_is_divided_as_they_are(tmp_path):
     for part, count in (("train", 6), ("val", 2), ("Test", 3)):
         write_photos(tmp_path / part, {"a": count, "b": count})
-    labelled = Folder(path=tmp_path).load()
-    assert [len(labelled.split(name)) for name in ("train", "validation", "test")] == [12, 4, 6]
+    labeled = Folder(path=tmp_path).load()
+    assert [len(labeled.split(name)) for name in ("train", "validation", "test")] == [12, 4, 6]
 
 
 def test_ids_of_a_folder_stay_when_other_files_come(photos):
@@ -85,9 +85,9 @@ def test_idx_files_give_both_parts(tmp_path, zipped):
     for prefix in ("train", "t10k"):
         write_idx(tmp_path / f"{prefix}-images-idx3-ubyte{suffix}", images, zipped=zipped)
         write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte{suffix}", np.arange(10) % 2, zipped=zipped)
-    labelled = Idx(path=tmp_path, validation=0.2).load()
-    assert [len(labelled.split(name)) for name in ("train", "validation", "test")] == [8, 2, 10]
-    assert (labelled.test.table.images.pixels[10:, ..., 0] == images).all()
+    labeled = Idx(path=tmp_path, validation=0.2).load()
+    assert [len(labeled.split(name)) for name in ("train", "validation", "test")] == [8, 2, 10]
+    assert (labeled.test.table.images.pixels[10:, ..., 0] == images).all()
 
 
 def test_damaged_idx_files_are_named(tmp_path):
@@ -110,10 +110,10 @@ def test_a_small_set_of_one_size_is_decoded_once(prepared):
 
 
 def test_photos_of_a_set_stay_encoded_in_memory(prepared):
-    labelled = Tfds(name="tf_flowers", train="train[25%:]", validation="train[10%:25%]", test="train[:10%]").load()
-    assert isinstance(labelled.train.table.images, EncodedImages)
-    assert [len(labelled.split(name)) for name in ("train", "validation", "test")] == [15, 3, 2]
-    assert labelled.class_names == ("dandelion", "daisy", "tulips", "sunflowers", "roses")
+    labeled = Tfds(name="tf_flowers", train="train[25%:]", validation="train[10%:25%]", test="train[:10%]").load()
+    assert isinstance(labeled.train.table.images, EncodedImages)
+    assert [len(labeled.split(name)) for name in ("train", "validation", "test")] == [15, 3, 2]
+    assert labeled.class_names == ("dandelion", "daisy", "tulips", "sunflowers", "roses")
 
 
 def test_a_set_above_the_limit_is_converted_once_with_the_same_pixels(prepared, monkeypatch, tmp_path):

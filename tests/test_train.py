@@ -290,7 +290,7 @@ def test_a_network_with_the_small_stem_trains_on_small_images(cnntrain, tmp_path
         ({"name": "application", "image_size": [32, 32]}, 1, "raw"),
     ],
 )
-def test_grey_images_get_the_channels_that_mode_and_weights_need(settings, channels, mode):
+def test_gray_images_get_the_channels_that_mode_and_weights_need(settings, channels, mode):
     values = {
         "model": settings,
         "data": {"source": "digits"},

@@ -9,7 +9,7 @@ from cnntrain.checkpoints.run_state import progress_of
 from cnntrain.errors import DataError
 
 if TYPE_CHECKING:
-    from cnntrain.data.examples import LabelledImages
+    from cnntrain.data.examples import LabeledImages
 
 FORCE = "--force goes on nevertheless; the result is then not that of a run that was never stopped"
 
@@ -24,12 +24,12 @@ class Resumed:
     warnings: Sequence[str]
     force: bool
 
-    def check_data(self, labelled: "LabelledImages") -> None:
+    def check_data(self, labeled: "LabeledImages") -> None:
         """Raises DataError where the data are not those that the run began with."""
-        fingerprint = labelled.train.table.fingerprint()
+        fingerprint = labeled.train.table.fingerprint()
         if self.found is None or self.force or fingerprint == self.recorded["data_fingerprint"]:
             return
-        was, now = self.recorded["class_counts"]["train"], labelled.train.class_counts().tolist()
+        was, now = self.recorded["class_counts"]["train"], labeled.train.class_counts().tolist()
         raise DataError(
             f"the data are not those that the run began with: {sum(now):,} training images, {sum(was):,} before, in"
             f" {len(now)} classes, {len(was)} before; contents differ, too, if the numbers don't.\n{FORCE}"

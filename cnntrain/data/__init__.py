@@ -1,1 +1,1 @@
-"""From labelled images to batches: sources, splits, and the one tf.data chain."""
+"""From labeled images to batches: sources, splits, and the one tf.data chain."""

@@ -1,6 +1,6 @@
 """Where objects lie: boxes that move as the pixels do.
 
-Outside this file a box is float32 (…, 4): centre y, centre x, height and width, each in fractions of its upright
+Outside this file a box is float32 (…, 4): center y, center x, height and width, each in fractions of its upright
 image; all of them 0 where an example has none. Inside it is kept by its corners, which move more simply.
 """
 
@@ -98,7 +98,7 @@ def resize_map(
         shift = ops.maximum(ops.floor((new - old) / 2), 0.0) - ops.maximum(ops.floor((old - new) / 2), 0.0)
         return old / new, shift / new
     box = np.array(crop_box or (0.0, 0.0, 1.0, 1.0), np.float32)
-    # pixels, by their centres: the first and last of the result lie on the edges of the crop box
+    # pixels, by their centers: the first and last of the result lie on the edges of the crop box
     start, stop = (old - 1) * box[:2], (old - 1) * box[2:]
     enlarged = (new - 1) / ops.maximum(stop - start, 1e-6)
     return old * enlarged / new, (0.5 - (start + 0.5) * enlarged) / new
@@ -172,7 +172,7 @@ def after_policies(boxes: Boxes, keys: tf.Tensor, augmentation: Augmentation, si
 def after_affine(boxes: Boxes, numbers: list[tf.Tensor], sides: tf.Tensor) -> Boxes:
     """The upright boxes round boxes (batch,) that went through geometry.affine_map, which leads back from there."""
     x_of_x, x_of_y, offset_x, y_of_x, y_of_y, offset_y = (number[..., tf.newaxis] for number in numbers)
-    corners = boxes.corners * tf.concat([sides, sides], 0) - 0.5  # pixels, by their centres
+    corners = boxes.corners * tf.concat([sides, sides], 0) - 0.5  # pixels, by their centers
     top, left, bottom, right = tf.unstack(corners, axis=-1)
     x = tf.stack([left, right, left, right], -1) - offset_x  # (batch, 4)
     y = tf.stack([top, top, bottom, bottom], -1) - offset_y

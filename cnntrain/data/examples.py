@@ -1,4 +1,4 @@
-"""Labelled images as data: the table of a source's examples, and the splits of it."""
+"""Labeled images as data: the table of a source's examples, and the splits of it."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """All the labelled images that a source has, in a fixed order.
+    """All the labeled images that a source has, in a fixed order.
 
     `parts` names stretches of them (`train`, `test`, …) as (start, stop). `labels` are class numbers (n,);
     `ids` are int64 (n,) and stay with an example when others come or go: random draws are keyed by them;
@@ -87,7 +87,7 @@ class Examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledImages:
+class LabeledImages:
     """A source's examples, divided; an empty split has no examples."""
 
     train: Examples

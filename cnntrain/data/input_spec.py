@@ -7,8 +7,8 @@ from typing import Any, Literal
 from cnntrain.errors import DataError
 from cnntrain.settings import Count, Fraction, read
 
-Colour = tuple[int, int, int]
-WHITE: Colour = (255, 255, 255)
+Color = tuple[int, int, int]
+WHITE: Color = (255, 255, 255)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class NetworkInput:
     antialias: bool
     preprocess: str
     crop_box: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
-    background: Colour = WHITE
+    background: Color = WHITE
     orientation: Literal["exif", "stored"] = "exif"
 
     @property

@@ -274,7 +274,7 @@ class Stages:
 
 
 def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-    """Grey images as colour, or colour as grey (by luma), where the network wants it."""
+    """Gray images as color, or color as gray (by luma), where the network wants it."""
     if images.shape[-1] == channels:
         return images
     if channels == 3:

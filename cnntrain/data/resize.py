@@ -1,7 +1,7 @@
 """What happens to an image at its own size: cuts, and the resize to the network's.
 
 A box is int32 (4,): top, left, height, width in pixels. A `key` is a uint64 from randomness.py. A `place` is
-float32 (2,), from 0 to below 1: how far down and to the right a box lies of where it can; None is the centre.
+float32 (2,), from 0 to below 1: how far down and to the right a box lies of where it can; None is the center.
 """
 
 import tensorflow as tf
@@ -93,7 +93,7 @@ def resize(
     """Images (…, height, width, channels) at `size` (height, width), values kept in their range.
 
     `stretch` ignores the aspect ratio; `crop_or_pad` keeps every pixel's size, and cuts or pads with zeros
-    round the centre; `crop` cuts the central largest square, and scales it; `crop_and_resize` scales what
+    round the center; `crop` cuts the central largest square, and scales it; `crop_and_resize` scales what
     lies in `crop_box`, (top, left, bottom, right) in fractions of the image.
     """
     if policy == "crop_or_pad":

@@ -22,7 +22,7 @@ TEXT_SHARE = 1 / 25
 
 def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[np.ndarray, str]], text: str) -> "Image":
     """A picture of uint8 pixels (height, width, 1 or 3), enlarged if it is small, with boxes (4,), left, top, right
-    and bottom in pixels, and a colour each. The text stands in the upper left corner."""
+    and bottom in pixels, and a color each. The text stands in the upper left corner."""
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).convert("RGB")
@@ -30,10 +30,10 @@ def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[np.ndarray, str]], text
     image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     longer = max(image.size)
     pen = ImageDraw.Draw(image)
-    for box, colour in boxes:
+    for box, color in boxes:
         left, top, right, bottom = (box * times).tolist()
         corners = round(left), round(top), max(round(left), round(right) - 1), max(round(top), round(bottom) - 1)
-        pen.rectangle(corners, outline=colour, width=max(1, round(longer * LINE_SHARE)))
+        pen.rectangle(corners, outline=color, width=max(1, round(longer * LINE_SHARE)))
     size = max(8, round(longer * TEXT_SHARE))
     shown, file = drawn_text(text)
     font = ImageFont.truetype(file, size) if file else ImageFont.load_default(size)

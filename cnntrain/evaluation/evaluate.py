@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnntrain.data.examples import Examples, LabelledImages, Table
+from cnntrain.data.examples import Examples, LabeledImages, Table
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import ConfigError, DataError
@@ -142,13 +142,13 @@ def evaluate(
         raise ConfigError("--draw: this run learned no boxes; leave it out")
     data.check()
     backend.load()
-    labelled = data.load()
+    labeled = data.load()
     terminal = Terminal()
-    same = labelled.train.table.fingerprint() == trained.fingerprint
+    same = labeled.train.table.fingerprint() == trained.fingerprint
     if same != own_data and not as_json:
         what = "the data have changed since training" if own_data else "these data were trained on, divided otherwise"
         terminal.warning(f"{what}, so that training images may be among these")
-    examples = examples_to_measure(trained, labelled, split, title=data.title())
+    examples = examples_to_measure(trained, labeled, split, title=data.title())
     pictures = PictureFolder(draw) if draw else None
     answers = answer_split(
         trained.load_model(),
@@ -165,10 +165,10 @@ def evaluate(
         terminal.result(answers.measures(), split)
 
 
-def examples_to_measure(trained: TrainedRun, labelled: LabelledImages, split: str, *, title: str) -> Examples:
+def examples_to_measure(trained: TrainedRun, labeled: LabeledImages, split: str, *, title: str) -> Examples:
     """A split, or `all`, with the classes that the run knows; raises DataError where that can't be measured."""
-    table = with_classes(labelled.train.table, trained.class_names, title=title)
-    rows = np.arange(len(table.labels)) if split == "all" else labelled.split(split).rows
+    table = with_classes(labeled.train.table, trained.class_names, title=title)
+    rows = np.arange(len(table.labels)) if split == "all" else labeled.split(split).rows
     if not len(rows):
         asked = getattr(trained.experiment.data, split)
         raise DataError(f"{title}: these data have no {split} images (data.{split}={asked})")

@@ -55,7 +55,7 @@ class SplitAnswers:
 
 @dataclass(frozen=True)
 class BoxAnswers:
-    """Boxes of n examples, float32 (n, 4): centre y, centre x, height and width in fractions of the image as the
+    """Boxes of n examples, float32 (n, 4): center y, center x, height and width in fractions of the image as the
     network saw it. `ious` (n,) and `true` are NaN where an example has no box."""
 
     true: np.ndarray

@@ -88,10 +88,10 @@ def examples_to_compare(trained: TrainedRun, images: Sequence[Path]) -> Examples
     try:
         trained.experiment.data.check()
         backend.load()
-        labelled = trained.experiment.data.load()
+        labeled = trained.experiment.data.load()
     except DataError as error:
         raise DataError(f"{error}\nTo compare with other images than the run's own, name them: --images …") from error
-    splits = (labelled.test, labelled.validation, labelled.train)
+    splits = (labeled.test, labeled.validation, labeled.train)
     examples = next(split for split in splits if len(split))
     return Examples(examples.table, examples.rows[:IMAGES])
 

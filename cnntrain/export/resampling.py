@@ -19,13 +19,13 @@ from cnntrain.data.resize import LAST_ROW_INSIDE
 class Line:
     """What is taken of one axis of an image: `count` pixels from `first` on.
 
-    `centre` (size,) is where each output pixel lies, counted from `first`; `reach` is how far it draws on pixels
+    `center` (size,) is where each output pixel lies, counted from `first`; `reach` is how far it draws on pixels
     around it. `inside` (size,) is 0 for output pixels that lie beyond the image, if there are any.
     """
 
     first: KerasTensor | float
     count: KerasTensor
-    centre: KerasTensor
+    center: KerasTensor
     reach: KerasTensor | float = 1.0
     inside: KerasTensor | None = None
 
@@ -52,7 +52,7 @@ def extent(images: KerasTensor, axis: int) -> KerasTensor:
 
 
 def ray(images: KerasTensor, axis: int) -> KerasTensor:
-    """The first pixel's neighbours along an axis, (length,)."""
+    """The first pixel's neighbors along an axis, (length,)."""
     first = [0, 0, 0, 0]
     return images[tuple(slice(None) if number == axis else index for number, index in enumerate(first))]
 
@@ -64,22 +64,22 @@ def line(whole: KerasTensor, count: KerasTensor, position: int, expected: Networ
     if expected.resize == "crop_or_pad":
         cut = ops.maximum(ops.floor((whole - size) / 2), 0.0)
         padding = ops.maximum(ops.floor((size - whole) / 2), 0.0)
-        centre = ops.add(cut - padding, steps)
-        inside = ops.logical_and(ops.greater_equal(centre, 0.0), ops.less(centre, whole))
-        return Line(0.0, whole, within(centre, whole), inside=ops.cast(inside, "float32"))
+        center = ops.add(cut - padding, steps)
+        inside = ops.logical_and(ops.greater_equal(center, 0.0), ops.less(center, whole))
+        return Line(0.0, whole, within(center, whole), inside=ops.cast(inside, "float32"))
     if expected.crop_box is not None:
         box = np.minimum(np.array(expected.crop_box, np.float32), np.float32(LAST_ROW_INSIDE))
         low, high = box[position], box[position + 2]
         if size == 1:
             return Line(0.0, whole, (whole - 1) * ((low + high) / 2) * np.ones(1, "float32"))
-        centre = (whole - 1) * low + quotient((whole - 1) * (high - low), size - 1, whole) * steps
-        return Line(0.0, whole, within(centre, whole))
+        center = (whole - 1) * low + quotient((whole - 1) * (high - low), size - 1, whole) * steps
+        return Line(0.0, whole, within(center, whole))
     scale = quotient(count, size, whole)
-    centre = scale * (steps + 0.5) - 0.5
+    center = scale * (steps + 0.5) - 0.5
     first = ops.floor((whole - count) / 2)
     if expected.antialias:
-        return Line(first, count, centre, reach=ops.maximum(scale, 1.0))
-    return Line(first, count, within(centre, count))
+        return Line(first, count, center, reach=ops.maximum(scale, 1.0))
+    return Line(first, count, within(center, count))
 
 
 def quotient(number: KerasTensor, constant: int, whole: KerasTensor) -> KerasTensor:
@@ -91,20 +91,20 @@ def quotient(number: KerasTensor, constant: int, whole: KerasTensor) -> KerasTen
     return number / (ops.minimum(whole, 1.0) * constant)
 
 
-def within(centre: KerasTensor, count: KerasTensor) -> KerasTensor:
+def within(center: KerasTensor, count: KerasTensor) -> KerasTensor:
     """Places moved to the nearest of `count` pixels where they lie outside."""
-    return ops.minimum(ops.maximum(centre, 0.0), count - 1)
+    return ops.minimum(ops.maximum(center, 0.0), count - 1)
 
 
 def interpolated(images: KerasTensor, axis: int, one: Line) -> KerasTensor:
     """float32 images with an axis replaced by values between its pixels."""
     shape = [-1 if number == axis else 1 for number in range(4)]
-    low = ops.floor(one.centre)
+    low = ops.floor(one.center)
     high = ops.minimum(low + 1, one.count - 1)
     before, after = (
         ops.cast(ops.take(images, ops.cast(index + one.first, "int32"), axis=axis), "float32") for index in (low, high)
     )
-    images = before + (after - before) * ops.reshape(one.centre - low, shape)
+    images = before + (after - before) * ops.reshape(one.center - low, shape)
     return images if one.inside is None else images * ops.reshape(one.inside, shape)
 
 
@@ -119,7 +119,7 @@ def averaged(images: KerasTensor, rows: Line, columns: Line) -> KerasTensor:
 def weights(one: Line, along: KerasTensor) -> KerasTensor:
     """How much each pixel of an axis (whole,) counts for each output pixel: (size, whole), rows that add up to 1."""
     pixel = ops.cumsum(ops.ones_like(along)) - 1 - one.first
-    distance = ops.abs(ops.expand_dims(pixel, 0) - ops.expand_dims(one.centre, 1)) / one.reach
+    distance = ops.abs(ops.expand_dims(pixel, 0) - ops.expand_dims(one.center, 1)) / one.reach
     inside = ops.logical_and(ops.greater_equal(pixel, 0.0), ops.less(pixel, one.count))
     triangle = ops.maximum(1 - distance, 0.0) * ops.cast(inside, "float32")
     return triangle / ops.sum(triangle, axis=1, keepdims=True)

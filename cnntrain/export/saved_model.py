@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from cnntrain.data.image_files.decode import upright
 from cnntrain.data.image_files.headers import has_alpha, orientation_of
-from cnntrain.data.input_spec import Colour
+from cnntrain.data.input_spec import Color
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.resize import resize
@@ -30,8 +30,8 @@ class ServingModule(tf.Module):
         channels = tf.shape(images)[3]
         known = tf.debugging.Assert((channels == 1) | (channels == 3), ["expected 1 or 3 channels; received", channels])
         with tf.control_dependencies([known]):
-            colour = tf.gather(images, tf.minimum(tf.range(3), channels - 1), axis=3)
-        return self.answers(self.at_size(tf.ensure_shape(colour, (None, None, None, 3))), tf.shape(images)[1:3])
+            color = tf.gather(images, tf.minimum(tf.range(3), channels - 1), axis=3)
+        return self.answers(self.at_size(tf.ensure_shape(color, (None, None, None, 3))), tf.shape(images)[1:3])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="files")])
     def from_files(self, files: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -73,7 +73,7 @@ class ServingModule(tf.Module):
         return {**answers, "class": tf.gather(self.names, tf.argmax(answers["probabilities"], axis=1))}
 
 
-def read_file(file: tf.Tensor, background: Colour) -> tf.Tensor:
+def read_file(file: tf.Tensor, background: Color) -> tf.Tensor:
     """uint8 pixels (height, width, 3) of a JPEG or PNG file, as it is stored."""
     is_jpeg = tf.io.is_jpeg(file)
     is_png = tf.strings.substr(file, 0, len(PNG)) == PNG
@@ -86,7 +86,7 @@ def read_file(file: tf.Tensor, background: Colour) -> tf.Tensor:
         )
 
 
-def read_png(file: tf.Tensor, background: Colour) -> tf.Tensor:
+def read_png(file: tf.Tensor, background: Color) -> tf.Tensor:
     """uint8 pixels (height, width, 3) of a PNG; asked for alpha that there is none of, TensorFlow garbles some."""
     return tf.cond(
         has_alpha(file),
@@ -95,10 +95,10 @@ def read_png(file: tf.Tensor, background: Colour) -> tf.Tensor:
     )
 
 
-def opaque(image: tf.Tensor, background: Colour) -> tf.Tensor:
+def opaque(image: tf.Tensor, background: Color) -> tf.Tensor:
     """RGB pixels of an image with alpha, mixed with the background to the nearest whole number, as Pillow does."""
-    colour, alpha = tf.cast(image[..., :3], tf.int32), tf.cast(image[..., 3:], tf.int32)
-    mixed = colour * alpha + tf.constant(background) * (255 - alpha)
+    color, alpha = tf.cast(image[..., :3], tf.int32), tf.cast(image[..., 3:], tf.int32)
+    mixed = color * alpha + tf.constant(background) * (255 - alpha)
     return tf.cast((mixed + 127) // 255, tf.uint8)
 
 

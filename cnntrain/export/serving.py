@@ -36,7 +36,7 @@ class Serving:
         `answers` are its output; probabilities alone come bare.
         """
         images = keras.Input((None, None, None), dtype="uint8", name="images")
-        pixels = as_colour(to_size(images, self.network_input))
+        pixels = as_color(to_size(images, self.network_input))
         matrix, offset = pixel_map(self.network_input)
         values = ops.matmul(pixels, matrix) + offset
         answers = self.answers(self.network(values), ops.stack([extent(images, 1), extent(images, 2)]))
@@ -74,8 +74,8 @@ def serving_network(
     return Serving(in_precision(network, "float32"), network_input, class_names, box_head)
 
 
-def as_colour(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Grey images as colour; where there are neither 1 nor 3 channels, a channel is asked for that is not there,
+def as_color(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Gray images as color; where there are neither 1 nor 3 channels, a channel is asked for that is not there,
     at which every runtime stops."""
     channels = extent(images, 3)
     known = ops.logical_or(ops.equal(channels, 1.0), ops.equal(channels, 3.0))
@@ -84,7 +84,7 @@ def as_colour(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def pixel_map(expected: NetworkInput) -> tuple[np.ndarray, np.ndarray]:
-    """What the last steps of the pipeline make of a colour: a matrix (3, channels) and an offset (channels,)."""
+    """What the last steps of the pipeline make of a color: a matrix (3, channels) and an offset (channels,)."""
     probes = tf.constant(np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])[:, np.newaxis, np.newaxis], tf.float32)
     values = preprocess(with_channels(probes, expected.channels), expected.preprocess).numpy()[:, 0, 0]
     return (values[1:] - values[0]) / 255, values[0]

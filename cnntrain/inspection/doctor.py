@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnntrain.data.examples import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.runtime.wording import counted
 
 SPLITS = ("train", "validation", "test")
 IMBALANCE = 10  # the largest class by the smallest, from where it is worth a word
 NEAR_BITS = 3  # of the 64 of a hash, that may differ between near duplicates
-NEAR_LEVELS = 6  # of 255, by which the colours of near duplicates may differ on average
+NEAR_LEVELS = 6  # of 255, by which the colors of near duplicates may differ on average
 CROWDED = 50  # images with one quarter of a hash in common, from where it says nothing
 NAMED = 3
 
@@ -27,34 +27,34 @@ class Diagnosis:
     pointless: bool = False
 
 
-def examine(labelled: LabelledImages) -> list[Diagnosis]:
+def examine(labeled: LabeledImages) -> list[Diagnosis]:
     """All that is wrong with a data set, the worst first."""
-    found = [*bad_files(labelled), *class_problems(labelled), *duplicates(labelled)]
+    found = [*bad_files(labeled), *class_problems(labeled), *duplicates(labeled)]
     return sorted(found, key=lambda diagnosis: not diagnosis.pointless)
 
 
-def bad_files(labelled: LabelledImages) -> Iterator[Diagnosis]:
+def bad_files(labeled: LabeledImages) -> Iterator[Diagnosis]:
     """Files that were left out, and what was read otherwise than it is written."""
-    yield from map(Diagnosis, labelled.train.table.notes)
-    if labelled.quarantined:
-        named = "; ".join(f"{path}: {reason}" for path, reason in labelled.quarantined[:NAMED])
-        files = counted(len(labelled.quarantined), "file")
-        yield Diagnosis(f"{files} can't be used: {named}{dots(labelled.quarantined)}")
+    yield from map(Diagnosis, labeled.train.table.notes)
+    if labeled.quarantined:
+        named = "; ".join(f"{path}: {reason}" for path, reason in labeled.quarantined[:NAMED])
+        files = counted(len(labeled.quarantined), "file")
+        yield Diagnosis(f"{files} can't be used: {named}{dots(labeled.quarantined)}")
 
 
-def class_problems(labelled: LabelledImages) -> Iterator[Diagnosis]:
+def class_problems(labeled: LabeledImages) -> Iterator[Diagnosis]:
     """Classes that a split lacks, and classes of very different size."""
     for split in SPLITS:
-        examples = labelled.split(split)
+        examples = labeled.split(split)
         counts = examples.class_counts()
-        missing = [name for name, count in zip(labelled.class_names, counts, strict=True) if not count]
+        missing = [name for name, count in zip(labeled.class_names, counts, strict=True) if not count]
         if len(examples) and missing:
             text = f"{split} has no image of {', '.join(missing[:NAMED])}{dots(missing)}"
             yield Diagnosis(text, pointless=split == "train")
-    counts = labelled.train.class_counts()
+    counts = labeled.train.class_counts()
     least, most = counts[counts > 0].min(), counts.max()
     if most >= IMBALANCE * least:
-        names = labelled.class_names
+        names = labeled.class_names
         small, large = names[int(np.where(counts > 0, counts, most).argmin())], names[int(counts.argmax())]
         yield Diagnosis(
             f"{large} has {counted(most, 'training image')}, {small} {least:,};"
@@ -62,31 +62,31 @@ def class_problems(labelled: LabelledImages) -> Iterator[Diagnosis]:
         )
 
 
-def duplicates(labelled: LabelledImages) -> Iterator[Diagnosis]:
+def duplicates(labeled: LabeledImages) -> Iterator[Diagnosis]:
     """Images that occur twice, and above all those in two splits or under two classes."""
-    members = [(split, row) for split in SPLITS for row in labelled.split(split).rows.tolist()]
-    images = labelled.train.table.images
+    members = [(split, row) for split in SPLITS for row in labeled.split(split).rows.tolist()]
+    images = labeled.train.table.images
     digests = [hashlib.blake2b(images.content(row), digest_size=16).digest() for _, row in members]
     groups = groups_of(digests)
     equal = {pair for group in groups for pair in itertools.combinations(group, 2) if len(group) <= CROWDED}
     if groups:
         extra = sum(len(group) - 1 for group in groups)
         yield Diagnosis(f"{counted(extra, 'image occurs', 'images occur')} again, byte for byte")
-    yield from across(labelled, members, sorted(equal), "the same image")
-    checked = len(labelled.validation) + len(labelled.test)
+    yield from across(labeled, members, sorted(equal), "the same image")
+    checked = len(labeled.validation) + len(labeled.test)
     leaked = {two for one, two in equal if members[one][0] == "train" != members[two][0]}
     if checked and len(leaked) > checked / 2:
         text = "most validation and test images are training images too: results would mean nothing"
         yield Diagnosis(text, pointless=True)
-    near = near_pairs(labelled) - equal
-    yield from across(labelled, members, sorted(near), "nearly the same image")
+    near = near_pairs(labeled) - equal
+    yield from across(labeled, members, sorted(near), "nearly the same image")
 
 
 def across(
-    labelled: LabelledImages, members: Sequence[tuple[str, int]], pairs: Sequence[tuple[int, int]], what: str
+    labeled: LabeledImages, members: Sequence[tuple[str, int]], pairs: Sequence[tuple[int, int]], what: str
 ) -> Iterator[Diagnosis]:
     """Pairs of positions among the members that lie in two splits, or in two classes."""
-    table = labelled.train.table
+    table = labeled.train.table
 
     def named(pair: tuple[int, int]) -> str:
         return " and ".join(f"{members[n][0]}: {table.names[members[n][1]]}" for n in pair)
@@ -114,33 +114,33 @@ def groups_of(keys: Sequence[bytes]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def thumbnails(labelled: LabelledImages, size: tuple[int, int], channels: int) -> np.ndarray:
+def thumbnails(labeled: LabeledImages, size: tuple[int, int], channels: int) -> np.ndarray:
     """All images, split by split, as small uint8 pictures (n, height, width, channels)."""
     from cnntrain.data.pipeline import Batches, NetworkInput
 
     expected = NetworkInput(image_size=size, channels=channels, resize="stretch", antialias=True, preprocess="unit")
-    rows = np.concatenate([labelled.split(split).rows for split in SPLITS])
-    batches = Batches(Examples(labelled.train.table, rows), expected, batch_size=256).epoch()
+    rows = np.concatenate([labeled.split(split).rows for split in SPLITS])
+    batches = Batches(Examples(labeled.train.table, rows), expected, batch_size=256).epoch()
     return np.concatenate([np.rint(images.numpy() * 255).astype(np.uint8) for images, *_ in batches])
 
 
-def difference_hashes(grey: np.ndarray) -> np.ndarray:
+def difference_hashes(gray: np.ndarray) -> np.ndarray:
     """uint64 hashes (n,) of thumbnails (n, 8, 9): whether each of 8×8 places is darker than the next.
 
     Source: Krawetz, "Kind of Like That", 2013.
     """
-    darker = grey[:, :, :-1] < grey[:, :, 1:]  # (n, 8, 8)
+    darker = gray[:, :, :-1] < gray[:, :, 1:]  # (n, 8, 8)
     return np.packbits(darker.reshape(len(darker), 64), axis=1).view(np.uint64)[:, 0]
 
 
-def near_pairs(labelled: LabelledImages) -> set[tuple[int, int]]:
-    """Positions of images that look alike: of similar hashes, and of nearly the same colours everywhere."""
-    hashes = difference_hashes(thumbnails(labelled, (8, 9), 1)[..., 0])
-    colours = thumbnails(labelled, (16, 16), 3).astype(np.int16)
+def near_pairs(labeled: LabeledImages) -> set[tuple[int, int]]:
+    """Positions of images that look alike: of similar hashes, and of nearly the same colors everywhere."""
+    hashes = difference_hashes(thumbnails(labeled, (8, 9), 1)[..., 0])
+    colors = thumbnails(labeled, (16, 16), 3).astype(np.int16)
     return {
         (one, two)
         for one, two in similar_hashes(hashes)
-        if np.abs(colours[one] - colours[two]).mean() <= NEAR_LEVELS
+        if np.abs(colors[one] - colors[two]).mean() <= NEAR_LEVELS
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from cnntrain.data.examples import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.experiment import Experiment
@@ -41,19 +41,19 @@ def inspect(experiment: Experiment, *, out: Path | None) -> int:
     limit = getattr(experiment.data, "max_bad_fraction", 1.0)
     if out is not None and out.suffix.lower() not in (".png", ".html"):
         raise ConfigError(f"--out: expected a file that ends in .png or .html; received {out}")
-    experiment, labelled, network_input = prepare(whatever_is_wrong(experiment), empty_classes=True)
+    experiment, labeled, network_input = prepare(whatever_is_wrong(experiment), empty_classes=True)
     terminal = Terminal()
-    terminal.line(f"{experiment.data.title()}: {len(labelled.class_names)} classes", style="bold")
-    terminal.table(class_table(labelled))
-    for line in facts(labelled, network_input):
+    terminal.line(f"{experiment.data.title()}: {len(labeled.class_names)} classes", style="bold")
+    terminal.table(class_table(labeled))
+    for line in facts(labeled, network_input):
         terminal.line(line)
-    diagnoses = [*too_many_bad(labelled, limit), *examine(labelled)]
+    diagnoses = [*too_many_bad(labeled, limit), *examine(labeled)]
     for diagnosis in diagnoses:
         terminal.line(f"{'error' if diagnosis.pointless else 'warning'}: {diagnosis.text}", style="yellow")
     if not diagnoses:
         terminal.line("nothing is wrong with them, as far as can be seen")
     if out is not None:
-        write(out, experiment, labelled, network_input, diagnoses)
+        write(out, experiment, labeled, network_input, diagnoses)
         terminal.line(f"pictures: {out}")
     return DataError.exit_code if any(diagnosis.pointless for diagnosis in diagnoses) else 0
 
@@ -65,18 +65,18 @@ def whatever_is_wrong(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, max_bad_fraction=1.0))
 
 
-def too_many_bad(labelled: LabelledImages, limit: float) -> list[Diagnosis]:
+def too_many_bad(labeled: LabeledImages, limit: float) -> list[Diagnosis]:
     """What ends a run before it trains: more bad files than may be."""
-    bad, good = len(labelled.quarantined), len(labelled.train.table.labels)
+    bad, good = len(labeled.quarantined), len(labeled.train.table.labels)
     if bad <= limit * (bad + good):
         return []
     text = f"{bad:,} of {counted(bad + good, 'file')} can't be used, more than data.max_bad_fraction={limit:g}"
     return [Diagnosis(text, pointless=True)]
 
 
-def class_table(labelled: LabelledImages) -> Table:
+def class_table(labeled: LabeledImages) -> Table:
     """How many examples each class has in each split, with a bar."""
-    counts = {split: labelled.split(split).class_counts() for split in SPLITS}
+    counts = {split: labeled.split(split).class_counts() for split in SPLITS}
     total = np.sum(list(counts.values()), axis=0)
     table = Table("class", *SPLITS, "")
     for column in table.columns[1:4]:
@@ -84,33 +84,33 @@ def class_table(labelled: LabelledImages) -> Table:
     for number in np.argsort(-total, kind="stable")[:CLASSES_SHOWN]:
         bar = "█" * max(min(1, total[number]), round(BAR * total[number] / total.max()))
         numbers = (f"{counts[split][number]:,}" for split in SPLITS)
-        table.add_row(cell(labelled.class_names[number]), *numbers, bar)
+        table.add_row(cell(labeled.class_names[number]), *numbers, bar)
     if len(total) > CLASSES_SHOWN:
         table.add_row(f"… {len(total) - CLASSES_SHOWN} more", "", "", "", "")
-    table.add_row("all", *(f"{len(labelled.split(split)):,}" for split in SPLITS), "", style="bold")
+    table.add_row("all", *(f"{len(labeled.split(split)):,}" for split in SPLITS), "", style="bold")
     return table
 
 
-def facts(labelled: LabelledImages, network_input: "NetworkInput") -> list[str]:
+def facts(labeled: LabeledImages, network_input: "NetworkInput") -> list[str]:
     """Sizes and formats of the images, and what the network makes of them."""
-    height, width, channels = labelled.image_shape
-    colour = "grey" if channels == 1 else "colour"
-    lines = [f"images: {height}×{width}, {colour}"] if height else [f"images: of many sizes, {colour}"]
-    findings = labelled.train.table.findings
+    height, width, channels = labeled.image_shape
+    color = "gray" if channels == 1 else "color"
+    lines = [f"images: {height}×{width}, {color}"] if height else [f"images: of many sizes, {color}"]
+    findings = labeled.train.table.findings
     if findings:
         formats = Counter(finding.format for finding in findings)
         sizes = np.array([(finding.height, finding.width) for finding in findings])
         low, middle, high = (np.percentile(sizes, q, axis=0, method="nearest") for q in (0, 50, 100))
         lines = [
-            f"images: {colour}; " + ", ".join(f"{count:,} {name}" for name, count in formats.most_common()),
+            f"images: {color}; " + ", ".join(f"{count:,} {name}" for name, count in formats.most_common()),
             f"heights {low[0]} to {high[0]} (median {middle[0]}), widths {low[1]} to {high[1]} (median {middle[1]})",
         ]
-    boxes = labelled.train.table.boxes
+    boxes = labeled.train.table.boxes
     if boxes is not None:
         there = boxes[boxes[:, 2] > 0]
         share = np.median(there[:, 2] * there[:, 3]) if len(there) else 0
         lines.append(f"boxes: {len(there):,} of {len(boxes):,} images have one; they cover {share:.0%} (median)")
-    largest = max(np.bincount(labelled.test.labels)) / len(labelled.test) if len(labelled.test) else 0
+    largest = max(np.bincount(labeled.test.labels)) / len(labeled.test) if len(labeled.test) else 0
     size = "×".join(map(str, network_input.shape))
     lines.append(f"the network gets {size}, resized by {network_input.resize}")
     if largest:
@@ -121,19 +121,19 @@ def facts(labelled: LabelledImages, network_input: "NetworkInput") -> list[str]:
 def write(
     out: Path,
     experiment: Experiment,
-    labelled: LabelledImages,
+    labeled: LabeledImages,
     network_input: "NetworkInput",
     diagnoses: Sequence[Diagnosis],
 ) -> None:
     """Writes the pictures as one PNG, or as a page together with the text."""
     pages = {
-        "Examples": picture_grid(*raw_images(labelled), columns=8),
+        "Examples": picture_grid(*raw_images(labeled), columns=8),
         "What the network sees: each row is one image, drawn anew": picture_grid(
-            *augmented_images(experiment, labelled, network_input), columns=DRAWS
+            *augmented_images(experiment, labeled, network_input), columns=DRAWS
         ),
     }
     if out.suffix.lower() == ".html":
-        write_whole(out, page(experiment, labelled, network_input, diagnoses, pages))
+        write_whole(out, page(experiment, labeled, network_input, diagnoses, pages))
         return
     from PIL import Image
 
@@ -150,33 +150,33 @@ def write(
     write_whole(out, buffer.getvalue())
 
 
-def raw_images(labelled: LabelledImages) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
+def raw_images(labeled: LabeledImages) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
     """Some training images as they are stored, evenly over the classes, with their classes' names and boxes."""
-    examples = labelled.train
+    examples = labeled.train
     order = np.lexsort((np.arange(len(examples)), examples.labels))
     chosen = examples.rows[order[np.linspace(0, len(order) - 1, min(RAW_IMAGES, len(order))).astype(int)]]
     images = [examples.table.images.read(int(row)).numpy() for row in chosen]
     boxes = examples.table.boxes
-    names = [labelled.class_names[label] for label in examples.table.labels[chosen]]
+    names = [labeled.class_names[label] for label in examples.table.labels[chosen]]
     return images, names, None if boxes is None else boxes[chosen]
 
 
 def augmented_images(
-    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+    experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
     """A few training images as they come in several epochs, before the network's own scaling, with their boxes."""
     from cnntrain.report.seen import seen_batches
 
-    examples = labelled.train
+    examples = labeled.train
     rows = examples.rows[np.linspace(0, len(examples) - 1, min(AUGMENTED_IMAGES, len(examples))).astype(int)]
-    has_boxes = labelled.has_boxes and not experiment.augmentation.mixes
+    has_boxes = labeled.has_boxes and not experiment.augmentation.mixes
     some = Examples(examples.table, rows)
     batches = seen_batches(experiment, some, network_input, shuffle=False, localization=has_boxes)
     drawn = [next(iter(batches.epoch(number))) for number in range(DRAWS)]
     places = [(draw, image) for image in range(len(rows)) for draw in range(DRAWS)]
     images = [np.clip(drawn[draw][0][image] / 255, 0, 1) for draw, image in places]
     boxes = np.array([drawn[draw][1]["box"][image] for draw, image in places]) if has_boxes else None
-    names = [labelled.class_names[label] for label in examples.table.labels[rows]]
+    names = [labeled.class_names[label] for label in examples.table.labels[rows]]
     return images, [names[image] if draw == 0 else "" for draw, image in places], boxes
 
 
@@ -211,7 +211,7 @@ def png(figure: "Figure") -> bytes:
 
 def page(
     experiment: Experiment,
-    labelled: LabelledImages,
+    labeled: LabeledImages,
     network_input: "NetworkInput",
     diagnoses: Sequence[Diagnosis],
     pages: dict[str, "Figure"],
@@ -219,12 +219,12 @@ def page(
     """The page as one file that needs no other."""
     from cnntrain.report.page import render
 
-    counts = np.stack([labelled.split(split).class_counts() for split in SPLITS], axis=1).tolist()
+    counts = np.stack([labeled.split(split).class_counts() for split in SPLITS], axis=1).tolist()
     values = {
         "title": experiment.data.title(),
         "splits": SPLITS,
-        "classes": list(zip(labelled.class_names, counts, strict=True)),
-        "facts": facts(labelled, network_input),
+        "classes": list(zip(labeled.class_names, counts, strict=True)),
+        "facts": facts(labeled, network_input),
         "diagnoses": diagnoses,
         "pictures": [(heading, base64.b64encode(png(figure)).decode()) for heading, figure in pages.items()],
     }

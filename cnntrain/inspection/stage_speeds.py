@@ -26,11 +26,11 @@ STEP_SECONDS = 2.0
 
 def bench(experiment: Experiment) -> None:
     """Times the stages of the configuration's input, and training steps of its network, and prints a table."""
-    experiment, labelled, network_input = prepare(experiment)
+    experiment, labeled, network_input = prepare(experiment)
     from cnntrain.data.pipeline import Batches
 
     batches = Batches(
-        Examples(labelled.train.table, labelled.train.rows[:MOST_IMAGES]),
+        Examples(labeled.train.table, labeled.train.rows[:MOST_IMAGES]),
         network_input,
         batch_size=experiment.batch_size,
         seed=experiment.seed,
@@ -41,7 +41,7 @@ def bench(experiment: Experiment) -> None:
         parallel_calls=experiment.parallel_calls,
     )
     rates = stage_rates(batches)
-    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    model = experiment.model.build(network_input.shape, len(labeled.class_names))
     network = training_rate(experiment, model, next(iter(batches.epoch())))
     terminal = Terminal()
     terminal.line(f"{experiment.data.title()}, {experiment.model.title}, {backend.device_name()}", style="bold")

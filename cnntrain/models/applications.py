@@ -82,7 +82,7 @@ class Application(Architecture):
         return self.preprocess or preprocess_mode(self.backbone)
 
     def channels(self, of_data: int) -> int:
-        """Three where the weights were trained on colour images."""
+        """Three where the weights were trained on color images."""
         return 3 if self.weights is not None else super().channels(of_data)
 
     def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:

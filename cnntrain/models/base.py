@@ -28,7 +28,7 @@ class Architecture:
     `preprocess` null is the mode that the network's own weights were trained with; `raw` leaves pixels from
     0 to 255, for networks that scale them inside.
 
-    `localization` adds an output `box` of four numbers: where the object is. They stand for centre y, centre x,
+    `localization` adds an output `box` of four numbers: where the object is. They stand for center y, center x,
     height and width, the last two as square roots with `square_root_sides`; see BoxHead.
     """
 

@@ -1,6 +1,6 @@
 """Where the object is: what the box output says, how well that fits, and what it costs in training.
 
-A box is float32 (…, 4): centre y, centre x, height and width in fractions of the image as the network sees it.
+A box is float32 (…, 4): center y, center x, height and width in fractions of the image as the network sees it.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ HUBER_DELTA = 0.1  # errors of boxes are below 1, where Keras's own delta makes 
 class BoxHead:
     """What the four units of the box output stand for, and the loss that trains them.
 
-    They are centre y, centre x, height and width, the last two as square roots with `square_root_sides`: then an
+    They are center y, center x, height and width, the last two as square roots with `square_root_sides`: then an
     error of so many pixels costs less of a large box than of a small one. `loss` is mse or huber of these numbers,
     or 1 less the boxes' iou, giou or ciou.
 
@@ -34,8 +34,8 @@ class BoxHead:
 
     def boxes(self, outputs: tf.Tensor) -> tf.Tensor:
         """The boxes (batch, 4) that outputs stand for; a side's sign is ignored."""
-        centre, sides = outputs[:, :2], outputs[:, 2:]
-        return ops.concatenate([centre, ops.square(sides) if self.square_root_sides else ops.abs(sides)], axis=1)
+        center, sides = outputs[:, :2], outputs[:, 2:]
+        return ops.concatenate([center, ops.square(sides) if self.square_root_sides else ops.abs(sides)], axis=1)
 
     def answer(self, outputs: tf.Tensor) -> tf.Tensor:
         """The same boxes, without what lies outside the image; in Keras's operations, for exports."""
@@ -97,7 +97,7 @@ def generalized_iou(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 
 def complete_iou(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """IoU less the distance of the centres and the difference of the shapes: (batch,), at most 1."""
+    """IoU less the distance of the centers and the difference of the shapes: (batch,), at most 1."""
     return bounding_boxes.compute_ciou(one, other, "center_yxhw")
 
 

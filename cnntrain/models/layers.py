@@ -30,7 +30,7 @@ def box(features: keras.KerasTensor) -> keras.KerasTensor:
 
 @register
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divides each activation by the activity of its neighbour maps at the same position.
+    """Divides each activation by the activity of its neighbor maps at the same position.
 
     x / (bias + alpha · sum of x² over the maps up to `depth_radius` away) ** beta, shapes unchanged.
     The defaults are the chapter's; in papers whose formula divides the sum by the number of maps, n, an

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 # Table I of the paper: for each of C3's 16 maps, the maps of S2 that it sees.
 C3_TABLE = [
-    *([i, (i + 1) % 6, (i + 2) % 6] for i in range(6)),  # three neighbours
-    *([i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6] for i in range(6)),  # four neighbours
+    *([i, (i + 1) % 6, (i + 2) % 6] for i in range(6)),  # three neighbors
+    *([i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6] for i in range(6)),  # four neighbors
     *([i, i + 1, (i + 3) % 6, (i + 4) % 6] for i in range(3)),  # two pairs
     [0, 1, 2, 3, 4, 5],
 ]

@@ -1,4 +1,4 @@
-"""Line charts as plain geometry, which a template draws as SVG: text stays text, and colours follow the page."""
+"""Line charts as plain geometry, which a template draws as SVG: text stays text, and colors follow the page."""
 
 import math
 from collections.abc import Sequence

@@ -40,13 +40,13 @@ def laid_over(runs: list[SavedRun]) -> list[Chart]:
 
 def pictures_of_one(comparison: Comparison) -> list[tuple[str, list[Picture]]]:
     """The images that one of two runs alone gets right, as that run answered; none where the data are gone."""
-    labelled, _ = load_data(comparison.runs[0]) if comparison.paired else (None, "")
-    if labelled is None:
+    labeled, _ = load_data(comparison.runs[0]) if comparison.paired else (None, "")
+    if labeled is None:
         return []
     sides = {"first": comparison.only_first, "second": comparison.only_second}
     try:
         return [
-            (which, drawn(alone, Drawer(alone, labelled.train.table)))
+            (which, drawn(alone, Drawer(alone, labeled.train.table)))
             for which, alone in sides.items()
             if alone is not None and len(alone)
         ]

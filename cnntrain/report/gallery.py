@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnntrain.data.examples import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.evaluation.predictions import Predictions
@@ -36,7 +36,7 @@ class Gallery:
     missing: str = ""
 
 
-def draw_gallery(run: SavedRun, labelled: LabelledImages, model: "keras.Model | None") -> Gallery:
+def draw_gallery(run: SavedRun, labeled: LabeledImages, model: "keras.Model | None") -> Gallery:
     """All pictures of a run's page; none where its data have changed since."""
     test = run.answers("test")
     if test is None:
@@ -44,8 +44,8 @@ def draw_gallery(run: SavedRun, labelled: LabelledImages, model: "keras.Model | 
     from cnntrain.data.unreadable_files import unreadable_file_named
 
     try:
-        drawer = Drawer(test, labelled.train.table)
-        with unreadable_file_named(labelled.train.table):
+        drawer = Drawer(test, labeled.train.table)
+        with unreadable_file_named(labeled.train.table):
             mistakes, uncertain = confident_mistakes(test), uncertain_hits(test)
             worst, typical = box_pictures(run, drawer)
             heats = draw_heat(run, drawer, [*mistakes[:HEATED], *uncertain[:HEATED]], model)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 SMALLEST_LOGARITHM = 1e-12
-HEAT_COLOUR = (255, 40, 0)
+HEAT_COLOR = (255, 40, 0)
 SIDE = 96
 AT_ONCE = 4  # images whose activations are held together, all layers of them
 
@@ -116,7 +116,7 @@ def overlaid(pixels: np.ndarray, heat: np.ndarray) -> str:
     size = (SIDE, max(1, round(SIDE * image.height / image.width)))
     image = image.resize(size)
     alpha = Image.fromarray((heat * 160).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    image.paste(Image.new("RGB", size, HEAT_COLOUR), mask=alpha)
+    image.paste(Image.new("RGB", size, HEAT_COLOR), mask=alpha)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -11,7 +11,7 @@ from cnntrain.runtime.files import whole_file
 from cnntrain.runtime.fonts import drawable, font_families, has_glyphs
 from cnntrain.runtime.wording import printable
 
-LARGEST_LABELLED = 30
+LARGEST_LABELED = 30
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -27,8 +27,8 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.plot(epochs, [math.nan if value == "" else value for value in checked], label="validation")
         for before, row in zip(history, history[1:], strict=False):
             if row["phase"] != before["phase"]:
-                axes.axvline(row["epoch"] - 0.5, color="grey", linestyle=":")
-                axes.text(row["epoch"] - 0.4, axes.get_ylim()[1], row["phase"], va="top", color="grey")
+                axes.axvline(row["epoch"] - 0.5, color="gray", linestyle=":")
+                axes.text(row["epoch"] - 0.4, axes.get_ylim()[1], row["phase"], va="top", color="gray")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -38,7 +38,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str], path: Path) -> None:
-    """The confusion matrix: colour by the share of the true class, numbers where there is room for them."""
+    """The confusion matrix: color by the share of the true class, numbers where there is room for them."""
     from matplotlib.figure import Figure
 
     counts = np.array(confusion)
@@ -48,7 +48,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
-    if len(class_names) <= LARGEST_LABELLED:
+    if len(class_names) <= LARGEST_LABELED:
         places = range(len(class_names))
         labels, legend = axis_labels(class_names)
         axes.set_xticks(places, labels, rotation=90, family=font_families())
@@ -56,8 +56,8 @@ def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str
         if legend:
             figure.supxlabel(legend, fontsize=8, x=0.02, ha="left")
         for row, column in np.argwhere(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

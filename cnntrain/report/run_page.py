@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnntrain.data.examples import LabelledImages
+from cnntrain.data.examples import LabeledImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import DataError
@@ -30,14 +30,14 @@ def report(paths: Sequence[Path]) -> None:
     runs = [SavedRun.read(path) for path in runs_at(paths)]
     terminal = Terminal()
     for run in runs:
-        labelled, missing = load_data(run)
-        write_report(run, labelled=labelled, model=load_network(run), missing=missing)
+        labeled, missing = load_data(run)
+        write_report(run, labeled=labeled, model=load_network(run), missing=missing)
         if missing:
             terminal.warning(f"{run.run_dir}: the page has no pictures: {missing}")
         terminal.line(f"{run.run_dir.report}")
 
 
-def load_data(run: SavedRun) -> tuple[LabelledImages | None, str]:
+def load_data(run: SavedRun) -> tuple[LabeledImages | None, str]:
     """The images that a run was tested on, or why they can't be had."""
     data = run.experiment.data
     if run.answers("test") is None:
@@ -61,15 +61,15 @@ def load_network(run: SavedRun) -> "keras.Model | None":
 
 
 def write_report(
-    run: SavedRun, *, labelled: LabelledImages | None, model: "keras.Model | None", missing: str = ""
+    run: SavedRun, *, labeled: LabeledImages | None, model: "keras.Model | None", missing: str = ""
 ) -> None:
-    """Writes a run's report.html; what the run lacks is left out. `missing` says why there are no `labelled` images."""
+    """Writes a run's report.html; what the run lacks is left out. `missing` says why there are no `labeled` images."""
     from cnntrain.report.network import layer_rows
 
     test = run.answers("test")
     gallery = Gallery(missing=missing)
-    if test is not None and labelled is not None:
-        gallery = draw_gallery(run, labelled, model)
+    if test is not None and labeled is not None:
+        gallery = draw_gallery(run, labeled, model)
     values = {
         "run": run,
         "headline": sections.headline(run),
@@ -79,7 +79,7 @@ def write_report(
         "confusions": sections.commonest_confusions(run),
         "gallery": gallery,
         "box_fit": box_fit(run),
-        "seen": seen_first(run, labelled) if labelled is not None else [],
+        "seen": seen_first(run, labeled) if labeled is not None else [],
         "calibration": sections.calibration(test, run.answers("validation")),
         "class_counts": sections.class_counts(run),
         "origin": sections.origin(run),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnntrain.data.examples import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.experiment import Experiment
@@ -49,11 +49,11 @@ def seen_batches(
     )
 
 
-def seen_first(run: SavedRun, labelled: LabelledImages) -> list[SeenPicture]:
+def seen_first(run: SavedRun, labeled: LabeledImages) -> list[SeenPicture]:
     """The first images of the first epoch's first batch; none where the data are not those of the run any more."""
     from cnntrain.data.unreadable_files import unreadable_file_named
 
-    experiment, examples = run.experiment, labelled.train
+    experiment, examples = run.experiment, labeled.train
     if examples.table.fingerprint() != run.record["data_fingerprint"]:
         return []
     network_input = NetworkInput.from_record(run.record["input"], str(run.run_dir.record))
@@ -70,7 +70,7 @@ def seen_first(run: SavedRun, labelled: LabelledImages) -> list[SeenPicture]:
     seen = np.clip(images[:SHOWN].numpy(), 0, 255).astype(np.uint8)
     shares, boxes = targets["class"].numpy(), targets["box"].numpy() if localization else [None] * len(seen)
     return [
-        SeenPicture(thumbnail(pixels, side=SIDE), label_of(share, labelled.class_names), rectangle_of(box))
+        SeenPicture(thumbnail(pixels, side=SIDE), label_of(share, labeled.class_names), rectangle_of(box))
         for pixels, share, box in zip(seen, shares, boxes, strict=False)
     ]
 
@@ -84,7 +84,7 @@ def label_of(shares: np.ndarray, class_names: tuple[str, ...]) -> str:
 
 
 def rectangle_of(box: np.ndarray | None) -> Rectangle | None:
-    """A box (4,), centre y and x, height and width in fractions, on its picture; None where there is none."""
+    """A box (4,), center y and x, height and width in fractions, on its picture; None where there is none."""
     if box is None or not box[2]:
         return None
     y, x, height, width = box.tolist()

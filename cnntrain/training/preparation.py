@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnntrain.data.examples import LabelledImages
+from cnntrain.data.examples import LabeledImages
 from cnntrain.data.input_spec import WHITE, NetworkInput
 from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.file_source import FileSource, red_green_blue
@@ -21,7 +21,7 @@ Group = TypeVar("Group", Architecture, Source)
 
 def prepare(
     experiment: Experiment, *, empty_classes: bool = False
-) -> tuple[Experiment, LabelledImages, NetworkInput]:
+) -> tuple[Experiment, LabeledImages, NetworkInput]:
     """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them.
 
     `empty_classes`: classes may lack images.
@@ -29,17 +29,17 @@ def prepare(
     experiment.data.check()
     experiment.model.check_files()
     backend.load()
-    labelled = experiment.data.load(empty_classes=empty_classes)
+    labeled = experiment.data.load(empty_classes=empty_classes)
     backend.start_run(seed=experiment.seed, precision=experiment.precision)
-    experiment, network_input = fit_to_data(experiment, labelled)
-    return experiment, labelled, network_input
+    experiment, network_input = fit_to_data(experiment, labeled)
+    return experiment, labeled, network_input
 
 
-def fit_to_data(experiment: Experiment, labelled: LabelledImages) -> tuple[Experiment, NetworkInput]:
+def fit_to_data(experiment: Experiment, labeled: LabeledImages) -> tuple[Experiment, NetworkInput]:
     """The experiment with the image size that its data settle, and what the network expects of an image."""
-    height, width, channels = labelled.image_shape
+    height, width, channels = labeled.image_shape
     architecture, data = experiment.model, experiment.data
-    if architecture.localization and not labelled.has_boxes:
+    if architecture.localization and not labeled.has_boxes:
         raise DataError(
             f"model.localization: no box comes with {data.title()}; give data with boxes, such as"
             " data=annotations, data=csv with data.box_columns, or data=digits_on_canvas"
@@ -74,7 +74,7 @@ def with_absolute_paths(settings: Group) -> Group:
     return dataclasses.replace(settings, **paths)
 
 
-def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarray | None:
+def class_weights(experiment: Experiment, labeled: LabeledImages) -> np.ndarray | None:
     """The weight of each class (classes,), None where all weigh alike.
 
     `balanced` is scikit-learn's: examples / (classes · examples of the class).
@@ -82,9 +82,9 @@ def class_weights(experiment: Experiment, labelled: LabelledImages) -> np.ndarra
     asked = experiment.class_weights
     if asked is None:
         return None
-    names = labelled.class_names
+    names = labeled.class_names
     if asked == "balanced":
-        counts = labelled.train.class_counts()
+        counts = labeled.train.class_counts()
         return np.divide(counts.sum(), len(names) * counts, out=np.zeros(len(names)), where=counts > 0)
     wrong = [unknown(f"class_weights.{name}: no such class", name, names) for name in asked if name not in names]
     if wrong:

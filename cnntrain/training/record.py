@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cnntrain.data.examples import LabelledImages
+from cnntrain.data.examples import LabeledImages
 from cnntrain.experiment import Experiment
 from cnntrain.runtime import backend
 from cnntrain.runtime.provenance import provenance
@@ -22,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 
 def header(
     experiment: Experiment,
-    labelled: LabelledImages,
+    labeled: LabeledImages,
     network_input: "NetworkInput",
     model: "keras.Model",
     *,
@@ -32,15 +32,15 @@ def header(
 ) -> dict[str, str]:
     """The header's lines. `epochs`: of each phase; `steps`: of an epoch."""
     size = "×".join(map(str, network_input.shape))
-    names = ", ".join(labelled.class_names[:8]) + (", …" if len(labelled.class_names) > 8 else "")
-    counts = ", ".join(f"{len(labelled.split(name)):,} {name}" for name in SPLITS)
+    names = ", ".join(labeled.class_names[:8]) + (", …" if len(labeled.class_names) > 8 else "")
+    counts = ", ".join(f"{len(labeled.split(name)):,} {name}" for name in SPLITS)
     fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
     phases = " + ".join(f"{name} {count}" for name, count in epochs.items())
     words = "epoch" if list(epochs.values()) == [1] else "epochs"
     return {
         "model": f"{experiment.model.description}, {model.count_params():,} parameters, {size} input",
         "data": f"{experiment.data.title()}{fold}: {counts}",
-        "classes": f"{len(labelled.class_names)}: {names}",
+        "classes": f"{len(labeled.class_names)}: {names}",
         "training": f"{phases} {words} of {counted(steps, 'step')}, batch {experiment.batch_size},"
         f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
         "device": backend.device_name(),
@@ -50,7 +50,7 @@ def header(
 
 def run_record(
     experiment: Experiment,
-    labelled: LabelledImages,
+    labeled: LabeledImages,
     network_input: "NetworkInput",
     model: "keras.Model",
     *,
@@ -63,24 +63,24 @@ def run_record(
         **provenance(),
         "seed": experiment.seed,
         "input": dataclasses.asdict(network_input),
-        "class_names": list(labelled.class_names),
-        "data_fingerprint": labelled.train.table.fingerprint(),
-        "class_counts": {name: labelled.split(name).class_counts().tolist() for name in SPLITS},
+        "class_names": list(labeled.class_names),
+        "data_fingerprint": labeled.train.table.fingerprint(),
+        "class_counts": {name: labeled.split(name).class_counts().tolist() for name in SPLITS},
         "parameters": model.count_params(),
         **({} if job_number is None else {"job": job_number}),
     }
 
 
 def report_ignored(
-    experiment: Experiment, labelled: LabelledImages, *, run_dir: RunDir, terminal: Terminal
+    experiment: Experiment, labeled: LabeledImages, *, run_dir: RunDir, terminal: Terminal
 ) -> None:
     """Names the files that were left out, and settings that are."""
     for name in experiment.optimizer.phases:
         if name not in experiment.schedule.phases:
             terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")
-    for note in labelled.train.table.notes:
+    for note in labeled.train.table.notes:
         terminal.warning(note)
-    files = labelled.quarantined
+    files = labeled.quarantined
     if files:
         run_dir.write_quarantine(files)
         path, reason = files[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnntrain.checkpoints.resumed import Resumed
 from cnntrain.checkpoints.run_state import StateKeeper
-from cnntrain.data.examples import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.errors import Stopped
 from cnntrain.evaluation.evaluate import answer_split
 from cnntrain.evaluation.predictions import Predictions, SplitAnswers
@@ -48,14 +48,14 @@ def run(
     `job_number`: of a multirun. Raises CnntrainError; Stopped when a signal asks for it, with the state saved.
     """
     started = time.perf_counter()
-    experiment, labelled, network_input = prepare(experiment)
-    labelled.refuse_untrained_classes()
+    experiment, labeled, network_input = prepare(experiment)
+    labeled.refuse_untrained_classes()
     from cnntrain.training import resource_errors
 
     if resumed:
-        resumed.check_data(labelled)
+        resumed.check_data(labeled)
     with resource_errors.named(experiment, going_on="the same command"):
-        model = build_model(experiment, labelled, network_input)
+        model = build_model(experiment, labeled, network_input)
     with contextlib.closing(claim()) as run_dir:
         resume_command = f"cnntrain resume {shlex.quote(str(run_dir))}"
         with resource_errors.named(experiment, going_on=resume_command, folder=run_dir.path):
@@ -64,7 +64,7 @@ def run(
                 model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
             )
             followers = Followers(experiment.tracker, run_dir, terminal.warning)
-            training, validation = splits(experiment, labelled, network_input)
+            training, validation = splits(experiment, labeled, network_input)
             trainer = build_trainer(
                 experiment,
                 model,
@@ -76,26 +76,26 @@ def run(
                 requests=requests,
                 resume_command=resume_command,
             )
-            record = run_record(experiment, labelled, network_input, model, command=command, job_number=job_number)
+            record = run_record(experiment, labeled, network_input, model, command=command, job_number=job_number)
             run_dir.write_config(to_mapping(experiment))
             run_dir.write_json(run_dir.record, resumed.record(record) if resumed else record)
             facts = header(
-                experiment, labelled, network_input, model, epochs=trainer.epochs, steps=training.steps, run_dir=run_dir
+                experiment, labeled, network_input, model, epochs=trainer.epochs, steps=training.steps, run_dir=run_dir
             )
             terminal.header(facts)
-            report_ignored(experiment, labelled, run_dir=run_dir, terminal=terminal)
+            report_ignored(experiment, labeled, run_dir=run_dir, terminal=terminal)
             if resumed:
                 run_dir.metrics.unlink(missing_ok=True)  # of a run that is extended
                 trainer.go_on(resumed)
             with followers.following(trainer.progress.history):
-                with stop_said(trainer, terminal), unreadable_file_named(labelled):
+                with stop_said(trainer, terminal), unreadable_file_named(labeled):
                     train(trainer, run_dir, requests)
                     test(
-                        experiment, labelled, network_input, model,
+                        experiment, labeled, network_input, model,
                         best_epoch=trainer.progress.best_epoch, run_dir=run_dir, terminal=terminal, followers=followers,
                     )  # fmt: skip
                 if experiment.report:
-                    write_page(run_dir, labelled, model)
+                    write_page(run_dir, labeled, model)
             took, saving = duration(time.perf_counter() - started), duration(keeper.seconds)
             terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
             terminal.next_commands(run_dir.path, followers.next_commands())
@@ -103,18 +103,18 @@ def run(
 
 
 def build_model(
-    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+    experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "keras.Model":
     """The network; raises ConfigError where a phase names layers that it has not."""
     from cnntrain.training.freezing import check_phases
 
-    model = experiment.model.build(network_input.shape, len(labelled.class_names))
+    model = experiment.model.build(network_input.shape, len(labeled.class_names))
     check_phases(model, experiment.schedule.phases, head=experiment.model.head)
     return model
 
 
 def splits(
-    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+    experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "tuple[Split, Split]":
     """The batches of training, shuffled and augmented, and of validation."""
     from cnntrain.data.pipeline import Batches
@@ -127,15 +127,15 @@ def splits(
         localization=experiment.model.localization,
     )
     training = batches(
-        training_examples(experiment, labelled, network_input),
+        training_examples(experiment, labeled, network_input),
         seed=experiment.seed,
         shuffle=True,
         augmentation=experiment.augmentation,
-        class_weights=class_weights(experiment, labelled),
+        class_weights=class_weights(experiment, labeled),
         decoding=experiment.data.decoding,
     )
     limit = experiment.limits.steps
-    return limited(training, limit), limited(batches(labelled.validation), limit)
+    return limited(training, limit), limited(batches(labeled.validation), limit)
 
 
 def limited(batches: "Batches", limit: int | None) -> "Split":
@@ -147,14 +147,14 @@ def limited(batches: "Batches", limit: int | None) -> "Split":
 
 
 def training_examples(
-    experiment: Experiment, labelled: LabelledImages, network_input: "NetworkInput"
+    experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> Examples:
     """The training split, from the cache of decoded images where that is asked for."""
     if not experiment.data.cache_decoded:
-        return labelled.train
+        return labeled.train
     from cnntrain.data.decoded_cache import decoded_once
 
-    return decoded_once(labelled.train, network_input, experiment.augmentation)
+    return decoded_once(labeled.train, network_input, experiment.augmentation)
 
 
 def build_trainer(
@@ -229,16 +229,16 @@ def stop_said(trainer: "Trainer", terminal: Terminal) -> Iterator[None]:
         raise
 
 
-def unreadable_file_named(labelled: LabelledImages) -> contextlib.AbstractContextManager[None]:
+def unreadable_file_named(labeled: LabeledImages) -> contextlib.AbstractContextManager[None]:
     """Names a file of the data that can't be read inside the block."""
     from cnntrain.data import unreadable_files
 
-    return unreadable_files.unreadable_file_named(labelled.train.table)
+    return unreadable_files.unreadable_file_named(labeled.train.table)
 
 
 def test(
     experiment: Experiment,
-    labelled: LabelledImages,
+    labeled: LabeledImages,
     network_input: "NetworkInput",
     model: "keras.Model",
     *,
@@ -250,9 +250,9 @@ def test(
     """Measures the best epoch's weights on the validation and test images, once, and keeps every prediction."""
     model.load_weights(run_dir.model)
     found = {
-        name: predictions_of(experiment, labelled.split(name), network_input, model)
+        name: predictions_of(experiment, labeled.split(name), network_input, model)
         for name in MEASURED
-        if len(labelled.split(name))
+        if len(labeled.split(name))
     }
     if found:
         Predictions.of_splits(found).write(run_dir.predictions)
@@ -261,13 +261,13 @@ def test(
         run_dir.write_json(run_dir.metrics, {"best_epoch": best_epoch})
         return
     results = found["test"].measures()
-    plots.draw_confusion(results["confusion"], labelled.class_names, run_dir.confusion)
-    cut = cut_short(results, len(labelled.test))
+    plots.draw_confusion(results["confusion"], labeled.class_names, run_dir.confusion)
+    cut = cut_short(results, len(labeled.test))
     run_dir.write_json(run_dir.metrics, {"best_epoch": best_epoch, **cut, "test": results})
     followers.result(results, epoch=best_epoch)
     terminal.result(results, f"test (weights of epoch {best_epoch})")
     if cut:
-        images = f"{results['examples']:,} of {len(labelled.test):,} images"
+        images = f"{results['examples']:,} of {len(labeled.test):,} images"
         terminal.line(f"limits.steps={experiment.limits.steps} cut the test short: {images}", style="yellow")
 
 
@@ -293,9 +293,9 @@ def predictions_of(
     )
 
 
-def write_page(run_dir: RunDir, labelled: LabelledImages, model: "keras.Model") -> None:
+def write_page(run_dir: RunDir, labeled: LabeledImages, model: "keras.Model") -> None:
     """Writes the run's page."""
     from cnntrain.report.run_page import write_report
     from cnntrain.report.saved_run import SavedRun
 
-    write_report(SavedRun.read(run_dir.path), labelled=labelled, model=model)
+    write_report(SavedRun.read(run_dir.path), labeled=labeled, model=model)

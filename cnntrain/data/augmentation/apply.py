@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from cnntrain.data.augmentation.color import random_colour
+from cnntrain.data.augmentation.color import random_color
 from cnntrain.data.augmentation.geometry import horizontal_flip, pad_and_crop, random_affine, vertical_flip
 from cnntrain.data.augmentation.keyed_random import Draw, streams
 from cnntrain.data.augmentation.mixing import erase, mixture
@@ -76,8 +76,8 @@ def augment(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> t
             shear_degrees=augmentation.shear_degrees,
             fill=augmentation.fill,
         )
-    if augmentation.recolours:
-        images = random_colour(
+    if augmentation.recolors:
+        images = random_color(
             images,
             keys,
             brightness=augmentation.brightness,

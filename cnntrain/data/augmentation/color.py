@@ -1,6 +1,6 @@
 """What values pixels have: changes of a batch (batch, height, width, channels) from 0 to 255, float32 out.
 
-A grey image changes as it would as a colour image: hue and saturation do nothing to it, lighting shifts its
+A gray image changes as it would as a color image: hue and saturation do nothing to it, lighting shifts its
 brightness.
 """
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from cnntrain.data.augmentation.keyed_random import Draw, between, normal, streams
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-# From RGB to luma and two axes of colour (NTSC's YIQ), in whose plane a hue is an angle.
+# From RGB to luma and two axes of color (NTSC's YIQ), in whose plane a hue is an angle.
 YIQ = np.array([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 # Principal directions of ImageNet's RGB values, as columns, and the deviation along each (of 0 to 255). The
 # paper prints none; these are the ones that implementations share, from facebookarchive/fb.resnet.torch.
@@ -18,7 +18,7 @@ LIGHTING_DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0
 LIGHTING_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045]) * 255
 
 
-def random_colour(
+def random_color(
     images: tf.Tensor,
     keys: tf.Tensor,
     *,
@@ -28,7 +28,7 @@ def random_colour(
     hue_degrees: float,
     lighting: float,
 ) -> tf.Tensor:
-    """Each image's colours changed, each by up to so much either way.
+    """Each image's colors changed, each by up to so much either way.
 
     `lighting` is the standard deviation of a normal distribution; source: Krizhevsky, Sutskever and Hinton,
     "ImageNet Classification with Deep Convolutional Neural Networks", 2012, section 4.1.
@@ -61,21 +61,21 @@ def adjust(
     hue_degrees: tf.Tensor | None = None,
     shift: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Images with their colours changed, one number (batch,) each, and cut off at 0 and 255 at the end.
+    """Images with their colors changed, one number (batch,) each, and cut off at 0 and 255 at the end.
 
     `brightness` multiplies; `contrast` multiplies the distance from the image's mean luma, `saturation` that
     from each pixel's own; hues are turned at constant luma; `shift` (batch, 3) is added. All of these are
     affine, so that they come to one map: of single values, or of RGB triples where channels are mixed.
     """
     images = tf.cast(images, tf.float32)
-    colour = images.shape[-1] == 3
+    color = images.shape[-1] == 3
     gain, offset = brightness, None  # (batch,)
     if contrast is not None:
         bright_mean = mean_luma(images) if brightness is None else mean_luma(images) * brightness
         offset = (1 - contrast) * bright_mean
         gain = contrast if gain is None else gain * contrast
-    if colour and (saturation is not None or hue_degrees is not None):
-        matrices = colour_matrices(saturation, hue_degrees)  # (batch, 3, 3)
+    if color and (saturation is not None or hue_degrees is not None):
+        matrices = color_matrices(saturation, hue_degrees)  # (batch, 3, 3)
         matrices = matrices if gain is None else matrices * per_image(gain, rank=3)
         shape = tf.shape(images)
         images = tf.reshape(tf.matmul(tf.reshape(images, [shape[0], -1, 3]), matrices), shape)
@@ -84,12 +84,12 @@ def adjust(
     if offset is not None:
         images = images + per_image(offset)
     if shift is not None:
-        shift = shift if colour else luma(shift)
+        shift = shift if color else luma(shift)
         images = images + shift[:, tf.newaxis, tf.newaxis, :]
     return tf.clip_by_value(images, 0, 255)
 
 
-def colour_matrices(saturation: tf.Tensor | None, hue_degrees: tf.Tensor | None) -> tf.Tensor:
+def color_matrices(saturation: tf.Tensor | None, hue_degrees: tf.Tensor | None) -> tf.Tensor:
     """Matrices (batch, 3, 3) that a row (red, green, blue) is multiplied by."""
     angle = tf.cast(0.0 if hue_degrees is None else hue_degrees, tf.float64) * (np.pi / 180)
     strength = tf.cast(1.0 if saturation is None else saturation, tf.float64)
@@ -108,7 +108,7 @@ def colour_matrices(saturation: tf.Tensor | None, hue_degrees: tf.Tensor | None)
 
 
 def luma(values: tf.Tensor) -> tf.Tensor:
-    """The luma (…, 1) of RGB values (…, 3); grey ones as they are."""
+    """The luma (…, 1) of RGB values (…, 3); gray ones as they are."""
     if values.shape[-1] != 3:
         return values
     red, green, blue = tf.split(values, 3, axis=-1)
@@ -117,10 +117,10 @@ def luma(values: tf.Tensor) -> tf.Tensor:
 
 def mean_luma(images: tf.Tensor) -> tf.Tensor:
     """Each image's mean luma (batch,), from the channels' means."""
-    return tf.squeeze(luma(mean_colour(images)), axis=-1)
+    return tf.squeeze(luma(mean_color(images)), axis=-1)
 
 
-def mean_colour(images: tf.Tensor) -> tf.Tensor:
+def mean_color(images: tf.Tensor) -> tf.Tensor:
     """Each image's mean (batch, channels), of values rounded to whole ones.
 
     Whole numbers add up to the same sum in any order, and TensorFlow's order depends on the number of cores.

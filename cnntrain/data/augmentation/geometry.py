@@ -118,11 +118,11 @@ def affine(
     shear_down: tf.Tensor | float = 0.0,
     fill: str = "black",
 ) -> tf.Tensor:
-    """Each image sheared, enlarged, turned and shifted, in this order, about its centre; bilinear, float32.
+    """Each image sheared, enlarged, turned and shifted, in this order, about its center; bilinear, float32.
 
     `down` and `right` are fractions of the height and width, rounded to whole pixels, so that a mere shift
     blurs nothing. `degrees` turn anticlockwise. `zoom` above 1 enlarges. `shear_right` moves a pixel right by
-    so many times its depth below the centre, `shear_down` down by so many times its distance right of it.
+    so many times its depth below the center, `shear_down` down by so many times its distance right of it.
     `fill` is what moves in: `black`, `white`, the `edge` continued, or the image mirrored (`reflect`).
     """
     height, width = images.shape[1], images.shape[2]
@@ -164,7 +164,7 @@ def affine_map(
         tf.cast(value, tf.float64) for value in (down, right, degrees, zoom, shear_right, shear_down)
     )
     sine, cosine = tf.sin(degrees * (np.pi / 180)), tf.cos(degrees * (np.pi / 180))
-    # from a place in the output (x, y), measured from the centre, to its source: rotation and shear undone
+    # from a place in the output (x, y), measured from the center, to its source: rotation and shear undone
     shrink = 1 / (zoom * (1 - shear_right * shear_down))
     x_of_x, x_of_y = (cosine - shear_right * sine) * shrink, (-sine - shear_right * cosine) * shrink
     y_of_x, y_of_y = (sine - shear_down * cosine) * shrink, (cosine + shear_down * sine) * shrink

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from cnntrain.data.augmentation.color import mean_colour, per_image
+from cnntrain.data.augmentation.color import mean_color, per_image
 from cnntrain.data.augmentation.keyed_random import Draw, beta, between, log_between, uniform, whole
 
 
@@ -16,7 +16,7 @@ def erase(
     area: tuple[float, float],
     aspect_ratio: tuple[float, float],
 ) -> tf.Tensor:
-    """Some of the images with a rectangle of their mean colour; float32.
+    """Some of the images with a rectangle of their mean color; float32.
 
     `area` is its share of the image, `aspect_ratio` its width by its height, uniform in the logarithm; a side
     ends at the image's own. Source: Zhong et al., "Random Erasing Data Augmentation", 2017.
@@ -31,7 +31,7 @@ def erase(
     left = whole(keys, Draw.ERASED_LEFT, width - box_width + 1)
     box_height = tf.where(uniform(keys, Draw.ERASE) < probability, box_height, 0)
     inside = inside_box(images, top=top, left=left, bottom=top + box_height, right=left + box_width)
-    return tf.where(inside, mean_colour(images)[:, tf.newaxis, tf.newaxis, :], images)
+    return tf.where(inside, mean_color(images)[:, tf.newaxis, tf.newaxis, :], images)
 
 
 def inside_box(images: tf.Tensor, *, top: tf.Tensor, left: tf.Tensor, bottom: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

@@ -22,7 +22,7 @@ CHAINS, LONGEST_CHAIN = 3, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What operations do at level 1: `shift` is a fraction of a side, `factor` what brightness, colour,
+    """What operations do at level 1: `shift` is a fraction of a side, `factor` what brightness, color,
     contrast and sharpness gain or lose, `bits` what posterizing takes of 8."""
 
     shear: float = 0.3
@@ -160,7 +160,7 @@ def common_operations(reach: Reach, fill: str) -> list[Operation]:
 
 
 def enhancements(reach: Reach) -> list[Operation]:
-    """Pillow's ImageEnhance: brightness, contrast, colour, sharpness."""
+    """Pillow's ImageEnhance: brightness, contrast, color, sharpness."""
     return [
         lambda images, levels: adjust(images, brightness=1 + levels * reach.factor),
         lambda images, levels: adjust(images, contrast=1 + levels * reach.factor),

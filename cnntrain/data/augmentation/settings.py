@@ -26,15 +26,15 @@ class Augmentation:
     `vertical_flip`: the probability that an image is turned upside down.
     `pad_pixels`: the image is shifted by up to so many pixels each way; what moves in is zero (black).
     `translate_fraction`: it is shifted by up to this fraction of its sides, in whole pixels.
-    `rotate_degrees`: it is turned about its centre. `zoom_fraction`: it is enlarged by 1 plus this.
+    `rotate_degrees`: it is turned about its center. `zoom_fraction`: it is enlarged by 1 plus this.
     `shear_degrees`: its upright lines are slanted. `fill`: what moves in with these four and the policies.
     `brightness`, `contrast`, `saturation`: each is multiplied by 1 plus this. `hue_degrees`: hues are turned.
-    `lighting`: the standard deviation of AlexNet's shift of colours along ImageNet's directions (there, 0.1).
+    `lighting`: the standard deviation of AlexNet's shift of colors along ImageNet's directions (there, 0.1).
     `rand_augment`: so many random operations, at `rand_augment_magnitude` of 30.
     `trivial_augment`: one random operation at a random strength.
     `aug_mix_severity`: a mixture of chains of random operations, this strong of 10.
     `erasing`: the probability that a rectangle of `erased_area` of the image, its width by its height in
-    `erased_aspect_ratio`, takes the image's mean colour.
+    `erased_aspect_ratio`, takes the image's mean color.
     `mixup_alpha`: images and targets are averaged in pairs, with shares from Beta(alpha, alpha).
     `cutmix_alpha`: a rectangle comes from another image, whose area is such a share. With both, half of the
     images go through either.
@@ -91,6 +91,6 @@ class Augmentation:
         return any((self.aug_mix_severity, self.mixup_alpha, self.cutmix_alpha))
 
     @property
-    def recolours(self) -> bool:
-        """Whether any setting of the map of colours is on."""
+    def recolors(self) -> bool:
+        """Whether any setting of the map of colors is on."""
         return any((self.brightness, self.contrast, self.saturation, self.hue_degrees, self.lighting))

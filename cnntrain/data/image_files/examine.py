@@ -25,7 +25,7 @@ from cnntrain.runtime.files import whole_file
 
 JPEG = ("JPEG", "MPO")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
-GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
+GRAY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 ORIENTATION = 0x0112
 END_OF_IMAGE = b"\xff\xd9"
 RECOVERABLE_LOSS = 0.1
@@ -59,7 +59,7 @@ class Finding:
     format: str = ""
     width: int = 0
     height: int = 0
-    grey: bool = False
+    gray: bool = False
     alpha: bool = False
     orientation: int = 1
     convert: bool = False
@@ -95,7 +95,7 @@ def describe(image: Image.Image, found: Finding) -> Finding:
         return dataclasses.replace(
             found, reason="32-bit values have no fixed range; store it with 8 or 16 bits"
         )
-    grey, path = is_grey(image), image.filename  # type: ignore[attr-defined]
+    gray, path = is_gray(image), image.filename  # type: ignore[attr-defined]
     convert = found.format not in (*JPEG, "PNG", "WEBP") or is_animated_webp(path)
     if found.format in JPEG:
         image.draft("L", (image.width // 8, image.height // 8))  # all data is read, few pixels are computed
@@ -114,7 +114,7 @@ def describe(image: Image.Image, found: Finding) -> Finding:
         format=found.format,
         width=width,
         height=height,
-        grey=grey,
+        gray=gray,
         alpha=alpha,
         orientation=orientation,
         convert=convert or alpha,
@@ -146,12 +146,12 @@ def lost_fraction(path: str) -> float:
     return float(np.mean(first != second))
 
 
-def is_grey(image: Image.Image) -> bool:
-    """Whether the file stores grey values, or a palette of them."""
+def is_gray(image: Image.Image) -> bool:
+    """Whether the file stores gray values, or a palette of them."""
     if image.mode in ("P", "PA"):
-        colours = image.getpalette() or []
-        return colours[0::3] == colours[1::3] == colours[2::3]
-    return image.mode in GREY_MODES
+        colors = image.getpalette() or []
+        return colors[0::3] == colors[1::3] == colors[2::3]
+    return image.mode in GRAY_MODES
 
 
 def is_transparent(image: Image.Image) -> bool:
@@ -172,7 +172,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def unidentified(path: str) -> str:
-    """Why no format was recognised."""
+    """Why no format was recognized."""
     with open(path, "rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
@@ -181,7 +181,7 @@ def unidentified(path: str) -> str:
 
 
 def convert(path: str, target: Path, *, background: tuple[int, int, int]) -> None:
-    """Writes the first frame, upright and on the background, as a grey or RGB PNG of 8 bits."""
+    """Writes the first frame, upright and on the background, as a gray or RGB PNG of 8 bits."""
     with load(path) as image:
         flat = flatten(ImageOps.exif_transpose(image), background)
     with whole_file(target) as temporary:
@@ -203,15 +203,15 @@ def load(path: str) -> Image.Image:
 
 def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """The image in mode L or RGB: mixed with the background, and of 16 bits the upper 8."""
-    grey = is_grey(image)
+    gray = is_gray(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        grey = grey and len(set(background)) == 1
+        gray = gray and len(set(background)) == 1
         canvas = Image.new("RGBA", image.size, (*background, 255))
         canvas.alpha_composite(image.convert("RGBA"))
         image = canvas.convert("RGB")
-    return image.convert("L" if grey else "RGB")
+    return image.convert("L" if gray else "RGB")
 
 
 def answer(job: dict, *, max_pixels: int) -> Finding:

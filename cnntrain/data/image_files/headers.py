@@ -11,7 +11,7 @@ END_OF_HEADERS = (0xD9, 0xDA)  # JPEG's markers of the end and of the pixels
 EXIF_NAME = [ord(letter) for letter in "Exif\0\0"]
 JPEG_BYTES_BEFORE_SEGMENTS = 2
 PNG_BYTES_BEFORE_CHUNKS = 8
-PNG_COLOUR_TYPE, PNG_ALPHA = 25, 4  # the type's place in the file, and the type's bit that says there is alpha
+PNG_COLOR_TYPE, PNG_ALPHA = 25, 4  # the type's place in the file, and the type's bit that says there is alpha
 
 
 def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
@@ -56,9 +56,9 @@ def start_in_png(data: tf.Tensor, name: bytes = b"eXIf") -> tf.Tensor:
 
 
 def has_alpha(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether a PNG () has a channel of alpha, or names colours that are transparent."""
+    """Whether a PNG () has a channel of alpha, or names colors that are transparent."""
     data = tf.io.decode_raw(encoded, tf.uint8)
-    channel = tf.bitwise.bitwise_and(number(data, tf.constant(PNG_COLOUR_TYPE, tf.int64), 1), PNG_ALPHA) > 0
+    channel = tf.bitwise.bitwise_and(number(data, tf.constant(PNG_COLOR_TYPE, tf.int64), 1), PNG_ALPHA) > 0
     return channel | (start_in_png(data, b"tRNS") > 0)
 
 

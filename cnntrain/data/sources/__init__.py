@@ -1,6 +1,6 @@
-"""From labelled images on disk to batches: sources, splits, and the one tf.data chain."""
+"""From labeled images on disk to batches: sources, splits, and the one tf.data chain."""
 
-from cnntrain.data.examples import Examples, LabelledImages
+from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.data.sources.annotations import Annotations
 from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.csv_file import CsvFile
@@ -20,4 +20,4 @@ SOURCES: dict[str, type[Source]] = {
     "idx": Idx,
 }
 
-__all__ = ["SOURCES", "Examples", "LabelledImages", "Source"]
+__all__ = ["SOURCES", "Examples", "LabeledImages", "Source"]

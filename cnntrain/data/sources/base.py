@@ -6,14 +6,14 @@ from typing import Literal
 import numpy as np
 
 from cnntrain.data import splits
-from cnntrain.data.examples import Examples, LabelledImages, Table
+from cnntrain.data.examples import Examples, LabeledImages, Table
 from cnntrain.errors import DataError
 from cnntrain.settings import Count, Fraction, WholeNumber
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where labelled images come from, and how they are divided.
+    """Where labeled images come from, and how they are divided.
 
     `train`, `validation` and `test` each name a part of the source, or a slice of one, such as
     `train[10%:25%]`. `validation` and `test` may also be a fraction: so much of what `train` names is set
@@ -64,7 +64,7 @@ class Source:
     def refuse_empty_classes(self, table: Table) -> None:
         """Raises DataError where a class that the source names has no image."""
 
-    def load(self, *, empty_classes: bool = False) -> LabelledImages:
+    def load(self, *, empty_classes: bool = False) -> LabeledImages:
         """Reads the source and divides it; raises DataError where a split can't be.
 
         `empty_classes`: classes may lack images, as where data are only looked at.
@@ -75,6 +75,6 @@ class Source:
         rows = splits.divide(self, table.labels, table.parts, groups=table.groups)
         if not len(rows.train):
             raise DataError(f"data.train={self.train}: no example is left for training; lower the other splits")
-        return LabelledImages(
+        return LabeledImages(
             **{name: Examples(table, np.asarray(getattr(rows, name))) for name in ("train", "validation", "test")}
         )

@@ -10,7 +10,7 @@ from cnntrain.data.sources.base import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(Source):
-    """1,797 grey images of 8×8 pixels, ten classes.
+    """1,797 gray images of 8×8 pixels, ten classes.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test
     part); pixels 0 to 16 are spread to 0 to 255.

@@ -18,7 +18,7 @@ PALENESS = (0.2, 0.6)  # of a digit's brightness, that of what lies about
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsOnCanvas(Source):
-    """Grey images, each of one of the digits of data=digits in a random size and place, among paler
+    """Gray images, each of one of the digits of data=digits in a random size and place, among paler
     pieces of others.
 
     `canvas_size` is a side in pixels, `clutter` the number of pieces. Each digit lies on `copies` canvases, which

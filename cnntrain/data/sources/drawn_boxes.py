@@ -101,13 +101,13 @@ def corners_in_pixels(numbers: np.ndarray, form: str, sizes: np.ndarray) -> np.n
 
 
 def turned(boxes: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) of stored images, as centre and sides in fractions, in the upright ones; see decode.upright."""
+    """Boxes (n, 4) of stored images, as center and sides in fractions, in the upright ones; see decode.upright."""
     from cnntrain.data.image_files.decode import COLUMN_STEPS, ROW_STEPS
 
     exchanged = np.where((orientations >= 5)[:, np.newaxis], boxes[:, [1, 0, 3, 2]], boxes)
     reversed_ = np.stack([np.array(steps)[orientations] < 0 for steps in (ROW_STEPS, COLUMN_STEPS)], axis=1)
-    centres = np.where(reversed_, 1 - exchanged[:, :2], exchanged[:, :2])
-    return np.concatenate([centres, exchanged[:, 2:]], axis=1)
+    centers = np.where(reversed_, 1 - exchanged[:, :2], exchanged[:, :2])
+    return np.concatenate([centers, exchanged[:, 2:]], axis=1)
 
 
 def area(numbers: Sequence[float], form: str) -> float:

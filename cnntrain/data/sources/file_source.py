@@ -61,12 +61,12 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSource(Source):
-    """Image files of any kind that TensorFlow or Pillow reads, recognised by content.
+    """Image files of any kind that TensorFlow or Pillow reads, recognized by content.
 
     All are checked before they are used. One that can't be decoded, or has more than `max_pixels` pixels
     (the default is where Pillow suspects a decompression bomb), is left out and named; more than
     `max_bad_fraction` of such files is an error. `background` is what transparent pixels are mixed with: a
-    colour's name, #rrggbb, or [red, green, blue] from 0 to 255.
+    color's name, #rrggbb, or [red, green, blue] from 0 to 255.
     """
 
     background: str | tuple[Intensity, Intensity, Intensity] = "white"
@@ -107,7 +107,7 @@ class FileSource(Source):
             raise DataError(f"{self.title()}: no image in {', '.join(map(printable, empty))}{why}")
 
     def table(self) -> Table:
-        """All files that can be used; grey if all of them are, else colour."""
+        """All files that can be used; gray if all of them are, else color."""
         listing = self.listing()
         checked = self.examine(listing.root, listing.names)
         kept = np.array([not file.companion for file in checked], bool)
@@ -139,14 +139,14 @@ class FileSource(Source):
 
 
 def as_images(checked: "Sequence[Checked]", *, upright: bool = True) -> "FileImages":
-    """FileImages of files that were found good: grey if all of them are, else colour; turned as EXIF says or not."""
+    """FileImages of files that were found good: gray if all of them are, else color; turned as EXIF says or not."""
     from cnntrain.data.images import FileImages
 
     turned = np.array([1 if file.finding.convert else file.finding.orientation for file in checked])
     return FileImages(
         [file.path for file in checked],
         sizes=np.array([file.size_bytes for file in checked]),
-        channels=1 if all(file.finding.grey for file in checked) else 3,
+        channels=1 if all(file.finding.gray for file in checked) else 3,
         orientations=turned if upright else None,
     )
 
@@ -158,7 +158,7 @@ def reasons(bad: Sequence[tuple[str, str]]) -> str:
 
 
 def red_green_blue(background: str | tuple[int, int, int]) -> tuple[int, int, int]:
-    """A colour as three numbers from 0 to 255; raises ValueError for a name that is none."""
+    """A color as three numbers from 0 to 255; raises ValueError for a name that is none."""
     if not isinstance(background, str):
         return background
     if background == "white":  # spares the import of Pillow at every start
@@ -169,7 +169,7 @@ def red_green_blue(background: str | tuple[int, int, int]) -> tuple[int, int, in
         return ImageColor.getrgb(background)[:3]
     except ValueError:
         raise ValueError(
-            "background: expected a colour's name such as white, #rrggbb, or [red, green, blue]"
+            "background: expected a color's name such as white, #rrggbb, or [red, green, blue]"
             f" from 0 to 255; received {background!r}"
         ) from None
 

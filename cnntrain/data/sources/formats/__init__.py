@@ -52,7 +52,7 @@ def read_annotations(
         raise DataError(wrong_formats(files, asked, found))
     names = None
     if found == ["yolo"]:
-        names, formats = yolo.class_names(paths), yolo.with_neighbours(paths, formats)
+        names, formats = yolo.class_names(paths), yolo.with_neighbors(paths, formats)
     told: list[Told] = []
     for file, name in zip(files, formats, strict=True):
         broken_json = file.problem and file.path.lower().endswith(".json") and found[0] in ("coco", "via")

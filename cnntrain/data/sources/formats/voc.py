@@ -26,7 +26,7 @@ def read(path: str, content: bytes, problems: list[str]) -> Iterator[Told]:
 
     try:
         root = fromstring(content, forbid_dtd=True)
-        objects = tuple(map(labelled_box, root.iter("object")))
+        objects = tuple(map(labeled_box, root.iter("object")))
     except ParseError as error:
         problems.append(f"{path}: expected XML: {error}")
     except DefusedXmlException:
@@ -40,7 +40,7 @@ def read(path: str, content: bytes, problems: list[str]) -> Iterator[Told]:
         yield Told(path, os.path.dirname(path), (name, stem), size, objects)
 
 
-def labelled_box(element: "Element") -> tuple[str, Numbers]:
+def labeled_box(element: "Element") -> tuple[str, Numbers]:
     """The class and box of an object; raises ValueError."""
     name = (element.findtext("name") or "").strip()
     values = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]

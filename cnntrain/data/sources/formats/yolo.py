@@ -25,7 +25,7 @@ def is_yolo(path: str, text: str | None) -> bool:
     return FOLDER in Path(path).parts or (len(words) == 5 and all(word.lstrip("-")[:1].isdecimal() for word in words))
 
 
-def with_neighbours(paths: Sequence[str], formats: Sequence[str | None]) -> list[str | None]:
+def with_neighbors(paths: Sequence[str], formats: Sequence[str | None]) -> list[str | None]:
     """The formats of files, where all text files beside YOLO's are YOLO's too: empty ones, and those with mistakes."""
     folders = {os.path.dirname(path) for path, name in zip(paths, formats, strict=True) if name == "yolo"}
     return [
@@ -45,14 +45,14 @@ def read(path: str, text: str, names: Sequence[str] | None, problems: list[str])
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             try:
-                objects.append(labelled_box(line, names))
+                objects.append(labeled_box(line, names))
             except ValueError as error:
                 problems.append(f"{path}, line {number}: {error}")
     stem = os.path.splitext(os.path.basename(path))[0]
     yield Told(path, os.path.dirname(path), (stem,), None, tuple(objects))
 
 
-def labelled_box(line: str, names: Sequence[str] | None) -> tuple[str, Numbers]:
+def labeled_box(line: str, names: Sequence[str] | None) -> tuple[str, Numbers]:
     """The class and box of a line; raises ValueError."""
     words = line.split()
     if len(words) != 5 or not words[0].isdecimal():
