@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from cnntrain.evaluation.metrics import measure
+from cnntrain.evaluation.metrics import classification_metrics
 from cnntrain.evaluation.predictions import Predictions
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.settings import to_mapping
@@ -29,7 +29,7 @@ def write_tested_run(path, hits, *words, ids=None):
     run_dir.write_json(run_dir.record, record)
     row = {"phase": "all", "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "accuracy": 0.5, "val_loss": ""}
     run_dir.write_history([{**row, "val_accuracy": "", "seconds": 61.5, "images_per_second": 100.0}])
-    found = measure(probabilities, LABELS, CLASS_NAMES)
+    found = classification_metrics(probabilities, LABELS, CLASS_NAMES)
     run_dir.write_json(run_dir.metrics, {"best_epoch": 1, "test": found})
     Predictions(
         ids=np.arange(600) if ids is None else ids,
@@ -95,7 +95,7 @@ def test_runs_on_other_images_get_no_verdict(cnntrain, tmp_path):
     assert found["paired"] is None
     assert found["verdicts"] == ["no verdict image by image: the two were tested on different images"]
     (second / "predictions.csv").unlink()
-    assert "second has no answers to test images in predictions.csv" in cnntrain("compare", first, second)[1]
+    assert "second has no predictions of test images in predictions.csv" in cnntrain("compare", first, second)[1]
 
 
 def test_groups_of_seeds_are_compared_by_their_means(cnntrain, tmp_path):

@@ -287,5 +287,5 @@ def test_boxes_come_in_fractions_of_the_clients_own_image(form, policy, box, tmp
     found = FORMATS[form].load(path).from_pixels(images)
     outputs = model(preprocess(resize(tf.constant(images), (28, 28), policy=policy, antialias=False), "unit"))
     np.testing.assert_allclose(found[:, :3], outputs["class"], atol=1e-5)
-    pixels = boxes_in(head.answer(outputs["box"]).numpy(), np.array([[50, 70]] * 2), expected)
+    pixels = boxes_in(head.predict(outputs["box"]).numpy(), np.array([[50, 70]] * 2), expected)
     np.testing.assert_allclose(found[:, 3:], pixels / [70, 50, 70, 50], atol=1e-5)

@@ -8,7 +8,7 @@ from keras.utils import bounding_boxes
 
 from cnntrain.errors import ConfigError
 from cnntrain.evaluation.loop import EvaluationLoop
-from cnntrain.evaluation.metrics import measure_boxes
+from cnntrain.evaluation.metrics import box_metrics
 from cnntrain.experiment import parse
 from cnntrain.models import MODELS
 from cnntrain.models.box_head import BoxHead, complete_iou, generalized_iou, intersection_over_union
@@ -64,7 +64,7 @@ def test_the_head_learns_square_roots_or_sides(square_roots):
 
 
 def test_what_lies_outside_the_image_is_no_part_of_the_answer():
-    answer = BoxHead("mse", square_root_sides=False).answer(constant((0.1, 0.95, 0.4, 0.2)))
+    answer = BoxHead("mse", square_root_sides=False).predict(constant((0.1, 0.95, 0.4, 0.2)))
     np.testing.assert_allclose(answer, [[0.15, 0.925, 0.3, 0.15]], atol=1e-6)
 
 
@@ -135,18 +135,18 @@ def test_measures_of_the_loop_and_of_a_split_agree():
     ious, right, has_box = [], [], []
     for images, targets, weights in batches():
         outputs = model(images)
-        ious.append(intersection_over_union(head.answer(outputs["box"]), targets["box"]))
+        ious.append(intersection_over_union(head.predict(outputs["box"]), targets["box"]))
         right.append(np.argmax(outputs["class"], 1) == np.argmax(targets["class"], 1))
         has_box.append(weights["box"].numpy() > 0)
-    expected = measure_boxes(*(np.concatenate(parts) for parts in (ious, right, has_box)))
+    expected = box_metrics(*(np.concatenate(parts) for parts in (ious, right, has_box)))
     assert expected.pop("boxes") == COUNT * 3 // 4
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_shares_count_images_that_are_right_both_ways():
-    found = measure_boxes(np.array([0.9, 0.6, 0.8, 0.3, 1.0]), np.array([1, 1, 0, 1, 1]) > 0, np.arange(5) < 4)
+    found = box_metrics(np.array([0.9, 0.6, 0.8, 0.3, 1.0]), np.array([1, 1, 0, 1, 1]) > 0, np.arange(5) < 4)
     assert found == {"boxes": 4, "mean_iou": pytest.approx(0.65), "accuracy_iou_50": 0.5, "accuracy_iou_75": 0.25}
-    assert measure_boxes(np.zeros(2), np.ones(2) > 0, np.zeros(2) > 0) == {"boxes": 0}
+    assert box_metrics(np.zeros(2), np.ones(2) > 0, np.zeros(2) > 0) == {"boxes": 0}
 
 
 def settings(**groups: dict) -> dict:

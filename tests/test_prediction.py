@@ -118,10 +118,10 @@ def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, gray_run
 
     for number in range(40):
         Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / f"{number:02}.png")
-    answering = prediction.answering
+    make_predictor = prediction.predictor
 
     def stops_after_one(model, box_head):
-        answer, seen = answering(model, box_head), []
+        answer, seen = make_predictor(model, box_head), []
 
         def once(images):
             if seen:
@@ -131,7 +131,7 @@ def test_csv_is_written_while_images_are_classified(cnntrain, tmp_path, gray_run
 
         return once
 
-    monkeypatch.setattr(prediction, "answering", stops_after_one)
+    monkeypatch.setattr(prediction, "predictor", stops_after_one)
     code, said = cnntrain("predict", gray_run, tmp_path, "--csv")
     assert (code, len(said.splitlines())) == (130, 33)
     assert len(predict(cnntrain, gray_run, tmp_path)[0]) == 32  # the list is closed

@@ -7,7 +7,7 @@ import pytest
 
 from cnntrain.data.examples import Examples, Names, Table
 from cnntrain.errors import DataError
-from cnntrain.evaluation.predictions import BoxAnswers, Predictions, SplitAnswers
+from cnntrain.evaluation.predictions import BoxPredictions, Predictions, SplitPredictions
 
 CLASS_NAMES = ("<b>", 'a "quoted", name', "line\nbreak", "byte \udcff")
 
@@ -28,8 +28,8 @@ def predictions(count=40, class_names=CLASS_NAMES):
     half = count // 2
     return table, rows, Predictions.of_splits(
         {
-            "validation": SplitAnswers(Examples(table, rows[:half]), probabilities[:half]),
-            "test": SplitAnswers(Examples(table, rows[half:count]), probabilities[half:]),
+            "validation": SplitPredictions(Examples(table, rows[:half]), probabilities[:half]),
+            "test": SplitPredictions(Examples(table, rows[half:count]), probabilities[half:]),
         }
     )
 
@@ -76,7 +76,7 @@ def test_boxes_are_kept_beside_and_left_empty_where_there_is_none(tmp_path):
     _, _, answers = predictions()
     numbers = np.random.default_rng(1).random((40, 9)).astype(np.float32)
     numbers[7, :5] = np.nan
-    with_boxes = dataclasses.replace(answers, boxes=BoxAnswers.from_numbers(numbers))
+    with_boxes = dataclasses.replace(answers, boxes=BoxPredictions.from_numbers(numbers))
     with_boxes.write(tmp_path / "predictions.csv")
     read = Predictions.read(tmp_path / "predictions.csv")
     np.testing.assert_array_equal(read.boxes.numbers(), numbers)

@@ -38,7 +38,7 @@ class Kept(NamedTuple):
     """What was to be seen of a run when it had ended: in its folder, in MLflow, and in TensorBoard."""
 
     rows: list[dict[str, float]]
-    measures: dict[str, Any]
+    results: dict[str, Any]
     weights: list[np.ndarray]
     mlflow: Any
     metrics: dict[str, list[tuple[int, float]]]
@@ -118,7 +118,7 @@ def test_mlflow_and_tensorboard_hold_the_numbers_of_the_run(kept: Kept):
         assert kept.metrics[name] == expected
         assert singles(kept.events[name]) == singles(expected)
     for name in ("accuracy", "loss", "examples"):
-        expected = [(kept.measures["best_epoch"], kept.measures["test"][name])]
+        expected = [(kept.results["best_epoch"], kept.results["test"][name])]
         assert kept.metrics[f"test_{name}"] == expected
         assert singles(kept.events[f"test_{name}"]) == singles(expected)
 
@@ -224,7 +224,7 @@ class Failing:
     def log(self, history):
         self.told("log")
 
-    def result(self, measures, *, epoch):
+    def result(self, metrics, *, epoch):
         self.told("result")
 
     def finish(self, status, pictures, *, epoch):

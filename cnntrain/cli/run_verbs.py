@@ -85,14 +85,14 @@ def predict(words: list[str]) -> int:
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with the boxes of a RUN")
     options = parser.parse_args(words)
     from cnntrain.evaluation import predict
-    from cnntrain.evaluation.prediction_output import Answers
+    from cnntrain.evaluation.prediction_output import PredictionOutput
 
     predict.predict(
         options.network,
         options.images,
         resize=options.resize,
         crop_box=options.crop_box,
-        answers=Answers(options.top, options.form),
+        output=PredictionOutput(options.top, options.form),
         draw=options.draw,
     )
     return 0

@@ -1,4 +1,4 @@
-"""Pictures with boxes on them: what a network answered, and where the truth is known, that."""
+"""Pictures with boxes on them: what a network predicted, and where the truth is known, that."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -14,7 +14,7 @@ from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.drawing import PREDICTED, TRUE, PictureFolder, draw_boxes
-from cnntrain.evaluation.predictions import SplitAnswers
+from cnntrain.evaluation.predictions import SplitPredictions
 from cnntrain.experiment import Experiment, parse_recorded
 from cnntrain.models.keras_file import UNLOADABLE, load_network
 from cnntrain.runtime import backend
@@ -32,7 +32,7 @@ DRAWN = 100  # pictures of a split
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a run folder records: the experiment, and what its network expects and answers."""
+    """What a run folder records: the experiment, and what its network expects and predicts."""
 
     run_dir: RunDir
     experiment: Experiment
@@ -68,7 +68,7 @@ def read_run(path: Path) -> TrainedRun:
     return TrainedRun(run_dir, experiment, network_input, tuple(record["class_names"]), record["data_fingerprint"])
 
 
-def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":
+def predictor(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":
     """The function that gives a batch's class probabilities (batch, classes) and, with a head for them, boxes
     (batch, 4), in fractions of the images as the network sees them."""
     import tensorflow as tf
@@ -76,15 +76,15 @@ def answering(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf
     from cnntrain.evaluation.loop import named
 
     @tf.function(reduce_retracing=True)
-    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = named(model(images, training=False))
-        boxes = {"box": box_head.answer(outputs["box"])} if box_head else {}
+        boxes = {"box": box_head.predict(outputs["box"])} if box_head else {}
         return {"class": outputs["class"], **boxes}
 
-    return answer
+    return predict
 
 
-def answer_split(
+def predict_split(
     model: "keras.Model",
     examples: Examples,
     network_input: NetworkInput,
@@ -92,27 +92,27 @@ def answer_split(
     batch_size: int,
     limit: int | None = None,
     box_head: "BoxHead | None" = None,
-) -> SplitAnswers:
-    """The answers on a split, or on its first `limit` batches."""
+) -> SplitPredictions:
+    """The predictions on a split, or on its first `limit` batches."""
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.unreadable_files import unreadable_file_named
     from cnntrain.models.box_head import intersection_over_union
 
     batches = Batches(examples, network_input, batch_size=batch_size, localization=box_head is not None).epoch()
-    answer = answering(model, box_head)
+    predict = predictor(model, box_head)
     with unreadable_file_named(examples.table):
-        answers = [(answer(images), *truth) for images, *truth in batches.take(limit or -1)]
-    probabilities = np.concatenate([found["class"] for found, *_ in answers])
+        predictions = [(predict(images), *truth) for images, *truth in batches.take(limit or -1)]
+    probabilities = np.concatenate([found["class"] for found, *_ in predictions])
     examples = Examples(examples.table, examples.rows[: len(probabilities)])
     if box_head is None:
-        return SplitAnswers(examples, probabilities)
-    return SplitAnswers(
+        return SplitPredictions(examples, probabilities)
+    return SplitPredictions(
         examples,
         probabilities,
-        boxes=np.concatenate([found["box"] for found, *_ in answers]),
-        true_boxes=np.concatenate([true["box"] for _, true, _ in answers]),
-        ious=np.concatenate([intersection_over_union(found["box"], true["box"]) for found, true, _ in answers]),
-        has_box=np.concatenate([weights["box"] for *_, weights in answers]) > 0,
+        boxes=np.concatenate([found["box"] for found, *_ in predictions]),
+        true_boxes=np.concatenate([true["box"] for _, true, _ in predictions]),
+        ious=np.concatenate([intersection_over_union(found["box"], true["box"]) for found, true, _ in predictions]),
+        has_box=np.concatenate([weights["box"] for *_, weights in predictions]) > 0,
     )
 
 
@@ -148,9 +148,9 @@ def evaluate(
     if same != own_data and not as_json:
         what = "the data have changed since training" if own_data else "these data were trained on, divided otherwise"
         terminal.warning(f"{what}, so that training images may be among these")
-    examples = examples_to_measure(trained, labeled, split, title=data.title())
+    examples = examples_to_evaluate(trained, labeled, split, title=data.title())
     pictures = PictureFolder(draw) if draw else None
-    answers = answer_split(
+    predictions = predict_split(
         trained.load_model(),
         examples,
         trained.network_input,
@@ -158,14 +158,14 @@ def evaluate(
         box_head=trained.box_head,
     )
     if pictures:
-        draw_worst(answers, trained.network_input, pictures)
+        draw_worst(predictions, trained.network_input, pictures)
     if as_json:
-        print(json.dumps({split: answers.measures()}))
+        print(json.dumps({split: predictions.metrics()}))
     else:
-        terminal.result(answers.measures(), split)
+        terminal.result(predictions.metrics(), split)
 
 
-def examples_to_measure(trained: TrainedRun, labeled: LabeledImages, split: str, *, title: str) -> Examples:
+def examples_to_evaluate(trained: TrainedRun, labeled: LabeledImages, split: str, *, title: str) -> Examples:
     """A split, or `all`, with the classes that the run knows; raises DataError where that can't be measured."""
     table = with_classes(labeled.train.table, trained.class_names, title=title)
     rows = np.arange(len(table.labels)) if split == "all" else labeled.split(split).rows
@@ -177,22 +177,22 @@ def examples_to_measure(trained: TrainedRun, labeled: LabeledImages, split: str,
     return Examples(table, rows)
 
 
-def draw_worst(answers: SplitAnswers, network_input: NetworkInput, pictures: PictureFolder) -> None:
+def draw_worst(predictions: SplitPredictions, network_input: NetworkInput, pictures: PictureFolder) -> None:
     """Writes pictures with the true and the predicted box: those that fit worst, up to a number, come first."""
-    examples = answers.examples
+    examples = predictions.examples
     table, classes = examples.table, examples.table.class_names
-    if answers.ious is None or answers.boxes is None or answers.has_box is None or table.boxes is None:
+    if predictions.ious is None or predictions.boxes is None or predictions.has_box is None or table.boxes is None:
         return
-    order = np.argsort(np.where(answers.has_box, answers.ious, 2), kind="stable")[:DRAWN]
+    order = np.argsort(np.where(predictions.has_box, predictions.ious, 2), kind="stable")[:DRAWN]
     for place, number in enumerate(order.tolist(), start=1):
         row = int(examples.rows[number])
         pixels = table.images.read(row).numpy()
         size = np.array([pixels.shape[:2]])
         y, x, height, width = table.boxes[row] * np.tile(size[0], 2)
         true = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
-        predicted = boxes_in(answers.boxes[number : number + 1], size, network_input)[0]
-        answer, label = classes[answers.probabilities[number].argmax()], classes[table.labels[row]]
-        text = f"{answer} ({label}) {answers.ious[number]:.2f}"
+        predicted = boxes_in(predictions.boxes[number : number + 1], size, network_input)[0]
+        guess, label = classes[predictions.probabilities[number].argmax()], classes[table.labels[row]]
+        text = f"{guess} ({label}) {predictions.ious[number]:.2f}"
         picture = draw_boxes(pixels, [(true, TRUE), (predicted, PREDICTED)], text)
         pictures.add(f"{place:03} {Path(table.names[row]).stem}.png", picture)
 

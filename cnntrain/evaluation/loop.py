@@ -70,7 +70,7 @@ class Sums:
         """The share of images whose most probable class is that of their target."""
         return float(self.totals[1] / self.totals[2])
 
-    def measures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """All of them by name; those of boxes are means over the images that have one, 0 where none has."""
         found = {"loss": self.loss, "accuracy": self.accuracy}
         if self.box_head is not None:
@@ -90,7 +90,7 @@ class Sums:
         hits = tf.equal(tf.argmax(targets["class"], axis=1), tf.argmax(outputs["class"], axis=1))
         sums = [tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images]
         if self.box_head is not None:
-            ious = intersection_over_union(self.box_head.answer(outputs["box"]), targets["box"])
+            ious = intersection_over_union(self.box_head.predict(outputs["box"]), targets["box"])
             good = [hits & (ious >= least) for least in GOOD_IOUS.values()]
             there = tf.cast(weights["box"], tf.float64)
             sums += [tf.reduce_sum(tf.cast(values, tf.float64) * there) for values in (tf.ones_like(ious), ious, *good)]
@@ -147,11 +147,11 @@ class EvaluationLoop:
     def run(
         self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
     ) -> dict[str, float]:
-        """The measures over so many batches, by name; `between_calls` is called about once a second."""
+        """The metrics over so many batches, by name; `between_calls` is called about once a second."""
         self.sums.reset()
         for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
             between_calls()
-        return self.sums.measures()
+        return self.sums.metrics()
 
     @tf.function
     def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> TotalsAndWait:

@@ -9,8 +9,8 @@ SMALLEST = 1e-7  # as Keras clips probabilities
 GOOD_IOUS = {"accuracy_iou_50": 0.5, "accuracy_iou_75": 0.75}
 
 
-def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """All measures of one split.
+def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """All metrics of one split.
 
     probabilities (n, classes), labels (n,). `accuracy_interval` is Wilson's, of 95 %; `confusion[true][predicted]`
     counts examples; `top_5_accuracy` is there with more than ten classes. Precision of a class that was never
@@ -27,7 +27,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence
         labels, predicted, labels=numbers, zero_division=0.0
     )
     likelihood = np.clip(probabilities[np.arange(len(labels)), labels], SMALLEST, 1)
-    measures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "examples": len(labels),
         "accuracy": correct / len(labels),
         "accuracy_interval": [float(interval.low), float(interval.high)],
@@ -35,8 +35,8 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence
     }
     if len(class_names) > 10:
         top_5 = np.argpartition(probabilities, -5, axis=1)[:, -5:]
-        measures["top_5_accuracy"] = float((top_5 == labels[:, np.newaxis]).any(axis=1).mean())
-    measures["classes"] = {
+        metrics["top_5_accuracy"] = float((top_5 == labels[:, np.newaxis]).any(axis=1).mean())
+    metrics["classes"] = {
         name: {
             "precision": float(precision[number]),
             "recall": float(recall[number]),
@@ -45,11 +45,11 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence
         }
         for number, name in enumerate(class_names)
     }
-    measures["confusion"] = confusion_matrix(labels, predicted, labels=numbers).tolist()
-    return measures
+    metrics["confusion"] = confusion_matrix(labels, predicted, labels=numbers).tolist()
+    return metrics
 
 
-def measure_boxes(ious: np.ndarray, right: np.ndarray, has_box: np.ndarray) -> dict[str, Any]:
+def box_metrics(ious: np.ndarray, right: np.ndarray, has_box: np.ndarray) -> dict[str, Any]:
     """How well boxes fit, over the examples that have one: IoU (n,), whether the class is right (n,), and which do.
 
     `accuracy_iou_50` is the share of examples with the right class and an IoU of at least 0.5.

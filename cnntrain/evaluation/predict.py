@@ -15,8 +15,8 @@ from cnntrain.data.sources.file_source import PILLOWS_LIMIT, FileSource, as_imag
 from cnntrain.data.sources.folder import files_below
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.drawing import PREDICTED, PictureFolder, draw_boxes
-from cnntrain.evaluation.evaluate import TrainedRun, answering, boxes_in, read_run
-from cnntrain.evaluation.prediction_output import Answers, Prediction
+from cnntrain.evaluation.evaluate import TrainedRun, boxes_in, predictor, read_run
+from cnntrain.evaluation.prediction_output import Prediction, PredictionOutput
 from cnntrain.models.applications import Application, find_backbone
 from cnntrain.models.imagenet import imagenet_classes
 from cnntrain.models.keras_weights import fetch_weights
@@ -52,12 +52,12 @@ def predict(
     *,
     resize: str | None,
     crop_box: list[float] | None,
-    answers: Answers,
+    output: PredictionOutput,
     draw: Path | None = None,
 ) -> None:
-    """Gives `answers` the prediction for each image in turn; a folder stands for the images below it.
+    """Gives `output` the prediction for each image in turn; a folder stands for the images below it.
 
-    Pictures with boxes are written to `draw`. What can't be used is named in a DataError after the answers for all
+    Pictures with boxes are written to `draw`. What can't be used is named in a DataError after the predictions for all
     others.
     """
     names, problems = list_files(paths)
@@ -71,7 +71,7 @@ def predict(
     problems += [f"{printable(file.name)}: {file.finding.reason}" for file in checked if file.finding.reason]
     if good:
         predictions = classify(found, good, pictures=PictureFolder(draw) if draw else None)
-        answers.show(predictions, len(good), found.class_names)
+        output.show(predictions, len(good), found.class_names)
     if problems:
         raise DataError("\n".join(problems))
     if not good:
@@ -154,16 +154,16 @@ def classify(
 
     expected, upright = network.network_input, network.network_input.orientation == "exif"
     examples = as_examples(files, network.class_names, upright=upright)
-    answer = answering(network.load_model(), network.box_head)
+    predict_batch = predictor(network.load_model(), network.box_head)
     done = 0
     with unreadable_file_named(examples.table):
         for images, *_ in Batches(examples, expected, batch_size=BATCH_SIZE).epoch():
-            answers = answer(images)
+            outputs = predict_batch(images)
             of_batch = files[done : done + len(images)]
             boxes: Sequence[np.ndarray | None] = [None] * len(images)
-            if "box" in answers:
-                boxes = list(boxes_in(answers["box"].numpy(), sizes_of(of_batch, upright=upright), expected))
-            for file, probabilities, box in zip(of_batch, answers["class"].numpy(), boxes, strict=True):
+            if "box" in outputs:
+                boxes = list(boxes_in(outputs["box"].numpy(), sizes_of(of_batch, upright=upright), expected))
+            for file, probabilities, box in zip(of_batch, outputs["class"].numpy(), boxes, strict=True):
                 if pictures is not None and box is not None:
                     text = f"{network.class_names[probabilities.argmax()]} {probabilities.max():.0%}"
                     pixels = examples.table.images.read(done).numpy()

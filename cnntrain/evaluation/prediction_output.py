@@ -35,7 +35,7 @@ class Best(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answers:
+class PredictionOutput:
     """Shows the `top` most probable classes of each image.
 
     JSON and CSV are written while images are classified, so that memory does not grow with their number; a
@@ -51,20 +51,20 @@ class Answers:
         write = {"table": write_table, "json": write_json, "csv": write_csv}[self.form]
         with progress_bar("classifying images", 0 if self.form != "table" and sys.stdout.isatty() else count) as bar:
 
-            def answers() -> Iterator[Best]:
+            def best() -> Iterator[Best]:
                 for name, probabilities, box in predictions:
                     order = np.argsort(-probabilities, kind="stable")[:places]
                     top = [(class_names[number], float(probabilities[number])) for number in order]
                     yield Best(name, top, {} if box is None else dict(zip(SIDES, box.tolist(), strict=True)))
                     bar.advance(bar.task_ids[0])
 
-            write(answers(), places)
+            write(best(), places)
 
 
-def write_table(answers: Iterable[Best], places: int) -> None:
+def write_table(predictions: Iterable[Best], places: int) -> None:
     """A line an image."""
     table = Table("image", *(f"{place}." for place in range(1, places + 1)))
-    for name, top, box in answers:
+    for name, top, box in predictions:
         if box and len(table.columns) == 1 + places:
             table.add_column(", ".join(SIDES), justify="right")
         cells = [f"{cell(label)} {number:.1%}" for label, number in top]
@@ -73,11 +73,11 @@ def write_table(answers: Iterable[Best], places: int) -> None:
     Terminal().table(table)
 
 
-def write_json(answers: Iterable[Best], places: int) -> None:
+def write_json(predictions: Iterable[Best], places: int) -> None:
     """A list on one line, closed even where an image stops it."""
     separator = "["
     try:
-        for name, best, box in answers:
+        for name, best, box in predictions:
             top = [{"class": label, "probability": number} for label, number in best]
             place = {"box": {side: round(number, 2) for side, number in box.items()}} if box else {}
             print(separator, json.dumps({"path": name, "top": top, **place}), sep="", end="")
@@ -86,11 +86,11 @@ def write_json(answers: Iterable[Best], places: int) -> None:
         print("[]" if separator == "[" else "]")
 
 
-def write_csv(answers: Iterable[Best], places: int) -> None:
+def write_csv(predictions: Iterable[Best], places: int) -> None:
     """A header, and a row an image."""
     header = [f"{column}_{place}" for place in range(1, places + 1) for column in ("class", "probability")]
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    for number, (name, best, box) in enumerate(answers):
+    for number, (name, best, box) in enumerate(predictions):
         if number == 0:
             writer.writerow(["path", *header, *box])
         place = [round(side, 2) for side in box.values()]

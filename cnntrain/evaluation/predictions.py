@@ -1,4 +1,4 @@
-"""What a network answered for each example: predictions.csv, from which pages and comparisons are made."""
+"""What a network predicted for each example: predictions.csv, from which pages and comparisons are made."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import numpy as np
 
 from cnntrain.data.examples import Examples
 from cnntrain.errors import DataError
-from cnntrain.evaluation.metrics import measure, measure_boxes
+from cnntrain.evaluation.metrics import box_metrics, classification_metrics
 from cnntrain.runtime.files import write_whole
 
 FIRST_COLUMNS = ("id", "name", "split", "true", "predicted")
@@ -21,8 +21,8 @@ PROBABILITY = "probability: "
 
 
 @dataclass(frozen=True)
-class SplitAnswers:
-    """What a network answered on examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
+class SplitPredictions:
+    """What a network predicted for examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
     fractions of what it saw. `ious` (n,) compare those with the true ones (n, 4), where `has_box` (n,) says that
     there are."""
 
@@ -33,20 +33,20 @@ class SplitAnswers:
     ious: np.ndarray | None = None
     has_box: np.ndarray | None = None
 
-    def measures(self) -> dict[str, Any]:
-        """All measures of the split."""
+    def metrics(self) -> dict[str, Any]:
+        """All metrics of the split."""
         labels = self.examples.labels
-        results = measure(self.probabilities, labels, self.examples.table.class_names)
+        results = classification_metrics(self.probabilities, labels, self.examples.table.class_names)
         if self.ious is None or self.has_box is None:
             return results
-        return results | measure_boxes(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
+        return results | box_metrics(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
 
-    def box_answers(self) -> "BoxAnswers | None":
+    def box_predictions(self) -> "BoxPredictions | None":
         """The boxes as they are kept; None where they were not learned."""
         if self.boxes is None or self.true_boxes is None or self.ious is None or self.has_box is None:
             return None
         there = self.has_box
-        return BoxAnswers(
+        return BoxPredictions(
             true=np.where(there[:, np.newaxis], self.true_boxes, np.nan),
             predicted=self.boxes,
             ious=np.where(there, self.ious, np.nan),
@@ -54,7 +54,7 @@ class SplitAnswers:
 
 
 @dataclass(frozen=True)
-class BoxAnswers:
+class BoxPredictions:
     """Boxes of n examples, float32 (n, 4): center y, center x, height and width in fractions of the image as the
     network saw it. `ious` (n,) and `true` are NaN where an example has no box."""
 
@@ -63,14 +63,14 @@ class BoxAnswers:
     ious: np.ndarray
 
     @classmethod
-    def of_splits(cls, answers: Mapping[str, SplitAnswers]) -> "BoxAnswers | None":
+    def of_splits(cls, predictions: Mapping[str, SplitPredictions]) -> "BoxPredictions | None":
         """Those on one split after another; None where boxes were not learned."""
-        parts = [found.box_answers() for found in answers.values()]
+        parts = [found.box_predictions() for found in predictions.values()]
         known = [part for part in parts if part is not None]
         return cls.from_numbers(np.concatenate([part.numbers() for part in known])) if known else None
 
     @classmethod
-    def from_numbers(cls, numbers: np.ndarray) -> "BoxAnswers":
+    def from_numbers(cls, numbers: np.ndarray) -> "BoxPredictions":
         """Those of the numbers (n, 9) under BOX_COLUMNS."""
         return cls(true=numbers[:, 1:5], predicted=numbers[:, 5:], ious=numbers[:, 0])
 
@@ -78,14 +78,14 @@ class BoxAnswers:
         """What stands under BOX_COLUMNS: (n, 9)."""
         return np.concatenate([self.ious[:, np.newaxis], self.true, self.predicted], axis=1)
 
-    def only(self, chosen: np.ndarray) -> "BoxAnswers":
+    def only(self, chosen: np.ndarray) -> "BoxPredictions":
         """Some of them: places (m,), or truth values (n,)."""
-        return BoxAnswers.from_numbers(self.numbers()[chosen])
+        return BoxPredictions.from_numbers(self.numbers()[chosen])
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers for n examples, in the order of their splits.
+    """Predictions for n examples, in the order of their splits.
 
     `ids` are int64 (n,), as in Table; `names` are paths, or numbers within the source; `labels` and `predicted` are
     class numbers (n,); `probabilities` float32 (n, classes). `boxes` are there where a run learned them.
@@ -98,16 +98,16 @@ class Predictions:
     predicted: np.ndarray
     probabilities: np.ndarray
     class_names: tuple[str, ...]
-    boxes: BoxAnswers | None = None
+    boxes: BoxPredictions | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
-    def of_splits(cls, answers: Mapping[str, SplitAnswers]) -> "Predictions":
-        """The answers on one split after another, by the split's name."""
-        parts = [(name, found.examples.table, found.examples.rows) for name, found in answers.items()]
-        probabilities = np.concatenate([found.probabilities for found in answers.values()])
+    def of_splits(cls, predictions: Mapping[str, SplitPredictions]) -> "Predictions":
+        """The predictions on one split after another, by the split's name."""
+        parts = [(name, found.examples.table, found.examples.rows) for name, found in predictions.items()]
+        probabilities = np.concatenate([found.probabilities for found in predictions.values()])
         return cls(
             ids=np.concatenate([table.ids[rows] for _, table, rows in parts]),
             names=np.array([table.names[int(row)] for _, table, rows in parts for row in rows], object),
@@ -116,7 +116,7 @@ class Predictions:
             predicted=probabilities.argmax(axis=1),
             probabilities=probabilities,
             class_names=parts[0][1].class_names,
-            boxes=BoxAnswers.of_splits(answers),
+            boxes=BoxPredictions.of_splits(predictions),
         )
 
     def split(self, name: str) -> "Predictions":
@@ -143,7 +143,7 @@ class Predictions:
 
     @property
     def confidence(self) -> np.ndarray:
-        """The probability (n,) of the class that was answered."""
+        """The probability (n,) of the class that was predicted."""
         return self.probabilities[np.arange(len(self)), self.predicted]
 
     def write(self, path: Path) -> None:
@@ -181,7 +181,7 @@ class Predictions:
                 predicted=np.array([numbers[name] for name in predicted]),
                 probabilities=np.array([row[first:] for row in rows], np.float32),
                 class_names=names,
-                boxes=BoxAnswers.from_numbers(box_numbers([row[5:first] for row in rows])) if first > 5 else None,
+                boxes=BoxPredictions.from_numbers(box_numbers([row[5:first] for row in rows])) if first > 5 else None,
             )
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise DataError(f"{path}: can't be read as a table of predictions: {error}") from error

@@ -9,7 +9,7 @@ from cnntrain.data.examples import Examples
 from cnntrain.data.images import FileImages
 from cnntrain.data.pipeline import Batches
 from cnntrain.data.unreadable_files import unreadable_file_named
-from cnntrain.evaluation.evaluate import answering, boxes_in
+from cnntrain.evaluation.evaluate import boxes_in, predictor
 from cnntrain.export.formats import Runtime
 from cnntrain.export.saved_model import PNG
 from cnntrain.export.serving import Serving
@@ -25,8 +25,8 @@ def largest_difference(runtime: Runtime, serving: Serving, examples: Examples) -
     largest, done = np.float32(0), 0
     with unreadable_file_named(examples.table):
         batches = Batches(examples, serving.network_input, batch_size=BATCH_SIZE).epoch()
-        answer = answering(serving.network, serving.box_head)
-        expected = [{name: value.numpy() for name, value in answer(images).items()} for images, *_ in batches]
+        predict = predictor(serving.network, serving.box_head)
+        expected = [{name: value.numpy() for name, value in predict(images).items()} for images, *_ in batches]
         probabilities = np.concatenate([one["class"] for one in expected])
         boxes = np.concatenate([one["box"] for one in expected]) if serving.box_head else None
         for images in batches_of_one_size(examples):
@@ -40,8 +40,8 @@ def largest_difference(runtime: Runtime, serving: Serving, examples: Examples) -
                 sizes = np.tile([height, width], (len(images), 1))
                 places = boxes_in(boxes[done : done + len(images)], sizes, serving.network_input)
                 wanted = np.concatenate([wanted, places / [width, height, width, height]], axis=1)
-            for answers in found:
-                difference = np.abs(answers - wanted)
+            for predictions in found:
+                difference = np.abs(predictions - wanted)
                 largest = np.maximum(largest, difference.max())  # unlike max(), this keeps what is not a number
             done += len(images)
     return float(largest)

@@ -1,4 +1,4 @@
-"""The formats of export: how each is written, and how its own runtime answers."""
+"""The formats of export: how each is written, and how its own runtime is run."""
 
 import json
 import zipfile
@@ -21,7 +21,7 @@ OPSET = 18
 
 
 class Runtime(NamedTuple):
-    """What was written, run by the format's own runtime: functions that give answers, see `side_by_side`.
+    """What was written, run by the format's own runtime: functions that give predictions, see `side_by_side`.
 
     `from_pixels` takes uint8 images (batch, height, width, channels), `from_files` the contents of JPEG and PNG
     files; it is None where the format takes no files.
@@ -57,7 +57,7 @@ class Format:
 
 
 def write_saved_model(serving: "Serving", path: Path) -> None:
-    """Writes TensorFlow's folder; the names of the classes are in its answers, and a signature of their own."""
+    """Writes TensorFlow's folder; the names of the classes are in its predictions, and a signature of their own."""
     from cnntrain.export import saved_model
 
     saved_model.write(serving, path)
@@ -180,11 +180,11 @@ def traced(serving: "Serving") -> Any:
     network = serving.from_pixels()
     signature = [tf.TensorSpec([None, None, None, None], tf.uint8, name="images")]
 
-    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        answers = network(images, training=False)
-        return answers if isinstance(answers, dict) else {"probabilities": answers}
+    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        predictions = network(images, training=False)
+        return predictions if isinstance(predictions, dict) else {"probabilities": predictions}
 
-    function = tf.function(answer, input_signature=signature)
+    function = tf.function(predict, input_signature=signature)
     tf.config.run_functions_eagerly(True)  # inside, Keras compiles grouped convolutions, which no converter can read
     try:
         function.get_concrete_function()
@@ -193,11 +193,11 @@ def traced(serving: "Serving") -> Any:
     return function
 
 
-def side_by_side(answers: Any) -> np.ndarray:
+def side_by_side(predictions: Any) -> np.ndarray:
     """Probabilities (batch, classes) and, where the network tells, boxes beside them (batch, classes + 4)."""
-    if not isinstance(answers, Mapping):
-        return np.asarray(answers)
-    return np.concatenate([answers[name] for name in ("probabilities", "box") if name in answers], axis=1)
+    if not isinstance(predictions, Mapping):
+        return np.asarray(predictions)
+    return np.concatenate([predictions[name] for name in ("probabilities", "box") if name in predictions], axis=1)
 
 
 FORMATS = {

@@ -31,13 +31,13 @@ class ServingModule(tf.Module):
         known = tf.debugging.Assert((channels == 1) | (channels == 3), ["expected 1 or 3 channels; received", channels])
         with tf.control_dependencies([known]):
             color = tf.gather(images, tf.minimum(tf.range(3), channels - 1), axis=3)
-        return self.answers(self.at_size(tf.ensure_shape(color, (None, None, None, 3))), tf.shape(images)[1:3])
+        return self.predictions(self.at_size(tf.ensure_shape(color, (None, None, None, 3))), tf.shape(images)[1:3])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="files")])
     def from_files(self, files: tf.Tensor) -> dict[str, tf.Tensor]:
         """The contents of JPEG and PNG files (batch,)."""
         specs = tf.TensorSpec(self.serving.network_input.shape, tf.float32), tf.TensorSpec([2], tf.int32)
-        return self.answers(*tf.map_fn(self.read, files, fn_output_signature=specs))
+        return self.predictions(*tf.map_fn(self.read, files, fn_output_signature=specs))
 
     @tf.function(input_signature=[])
     def class_names(self) -> dict[str, tf.Tensor]:
@@ -65,12 +65,12 @@ class ServingModule(tf.Module):
         images = tf.cast(with_channels(images, expected.channels), tf.float32)
         return tf.ensure_shape(images, (*images.shape[:-3], *expected.shape))
 
-    def answers(self, images: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The answers on images at the network's size, which had other sizes, (2,) or (batch, 2), and the most
+    def predictions(self, images: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The predictions on images at the network's size, which had other sizes, (2,) or (batch, 2), and the most
         probable class (batch,)."""
         outputs = self.serving.network(preprocess(images, self.serving.network_input.preprocess), training=False)
-        answers = self.serving.answers(outputs, sizes)
-        return {**answers, "class": tf.gather(self.names, tf.argmax(answers["probabilities"], axis=1))}
+        predictions = self.serving.predictions(outputs, sizes)
+        return {**predictions, "class": tf.gather(self.names, tf.argmax(predictions["probabilities"], axis=1))}
 
 
 def read_file(file: tf.Tensor, background: Color) -> tf.Tensor:

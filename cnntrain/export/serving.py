@@ -33,32 +33,34 @@ class Serving:
     def from_pixels(self) -> keras.Model:
         """The network for uint8 images (batch, height, width, 1 or 3) of any size, in Keras's own operations.
 
-        `answers` are its output; probabilities alone come bare.
+        `predictions` are its output; probabilities alone come bare.
         """
         images = keras.Input((None, None, None), dtype="uint8", name="images")
         pixels = as_color(to_size(images, self.network_input))
         matrix, offset = pixel_map(self.network_input)
         values = ops.matmul(pixels, matrix) + offset
-        answers = self.answers(self.network(values), ops.stack([extent(images, 1), extent(images, 2)]))
-        return keras.Model(images, answers if len(answers) > 1 else answers["probabilities"], name="from_pixels")
+        predictions = self.predictions(self.network(values), ops.stack([extent(images, 1), extent(images, 2)]))
+        outputs = predictions if len(predictions) > 1 else predictions["probabilities"]
+        return keras.Model(images, outputs, name="from_pixels")
 
-    def answers(self, outputs: Any, size: KerasTensor) -> dict[str, KerasTensor]:
+    def predictions(self, outputs: Any, size: KerasTensor) -> dict[str, KerasTensor]:
         """What a client gets of the network's outputs on images of `size`, (2,) or (batch, 2), height and width.
 
         `probabilities` (batch, classes) and, with a head for it, `box` (batch, 4): left, top, right and bottom in
         fractions of the image that the client gave.
         """
         found = named(outputs)
-        answers = {"probabilities": found["class"]}
+        predictions = {"probabilities": found["class"]}
         if self.box_head is not None:
             expected = self.network_input
             scale, offset = resize_map(
                 size, expected.image_size, policy=expected.resize, crop_box=expected.crop_box
             )
-            box = self.box_head.answer(found["box"])
+            box = self.box_head.predict(found["box"])
             corners = [(box[:, :2] + sign * box[:, 2:] / 2 - offset) / scale for sign in (-1, 1)]
-            answers["box"] = ops.clip(ops.concatenate([ops.flip(corner, axis=1) for corner in corners], axis=1), 0, 1)
-        return answers
+            flipped = [ops.flip(corner, axis=1) for corner in corners]
+            predictions["box"] = ops.clip(ops.concatenate(flipped, axis=1), 0, 1)
+        return predictions
 
 
 def serving_network(

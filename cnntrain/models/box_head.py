@@ -37,7 +37,7 @@ class BoxHead:
         center, sides = outputs[:, :2], outputs[:, 2:]
         return ops.concatenate([center, ops.square(sides) if self.square_root_sides else ops.abs(sides)], axis=1)
 
-    def answer(self, outputs: tf.Tensor) -> tf.Tensor:
+    def predict(self, outputs: tf.Tensor) -> tf.Tensor:
         """The same boxes, without what lies outside the image; in Keras's operations, for exports."""
         boxes = self.boxes(outputs)
         low = ops.clip(boxes[:, :2] - boxes[:, 2:] / 2, 0.0, 1.0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.evaluation.evaluate import boxes_in
-from cnntrain.evaluation.predictions import BoxAnswers
+from cnntrain.evaluation.predictions import BoxPredictions
 from cnntrain.report.charts import Chart
 from cnntrain.report.pictures import Drawer, Picture, Rectangle, thumbnail
 from cnntrain.report.saved_run import SavedRun
@@ -20,7 +20,7 @@ SIDE = 160  # pixels of the longer side
 @dataclass(frozen=True)
 class BoxFit:
     """How well boxes fit on the test images that have one: `mean` IoU, and the shares of images with the right class
-    and an IoU of at least 0.5 and 0.75. `chart` is there where the answers tell each box."""
+    and an IoU of at least 0.5 and 0.75. `chart` is there where the predictions tell each box."""
 
     count: int
     mean: float
@@ -31,20 +31,20 @@ class BoxFit:
 
 def box_fit(run: SavedRun) -> BoxFit | None:
     """That of a run that learned boxes."""
-    measures, test = run.measures or {}, run.answers("test")
-    if "mean_iou" not in measures:
+    metrics, test = run.metrics or {}, run.predictions_of("test")
+    if "mean_iou" not in metrics:
         return None
     return BoxFit(
-        count=measures["boxes"],
-        mean=measures["mean_iou"],
-        share_50=measures["accuracy_iou_50"],
-        share_75=measures["accuracy_iou_75"],
+        count=metrics["boxes"],
+        mean=metrics["mean_iou"],
+        share_50=metrics["accuracy_iou_50"],
+        share_75=metrics["accuracy_iou_75"],
         chart=histogram(test.boxes.ious) if test is not None and test.boxes is not None else None,
     )
 
 
 def box_pictures(run: SavedRun, drawer: Drawer) -> tuple[list[Picture], list[Picture]]:
-    """The boxes that fit worst, and typical ones; none where the answers have no boxes."""
+    """The boxes that fit worst, and typical ones; none where the predictions have no boxes."""
     boxes = drawer.predictions.boxes
     if boxes is None:
         return [], []
@@ -56,7 +56,7 @@ def box_pictures(run: SavedRun, drawer: Drawer) -> tuple[list[Picture], list[Pic
     )
 
 
-def worst_and_typical(boxes: BoxAnswers) -> tuple[np.ndarray, np.ndarray]:
+def worst_and_typical(boxes: BoxPredictions) -> tuple[np.ndarray, np.ndarray]:
     """The places of the boxes that fit worst, the worst first, and of those round the median."""
     there = np.flatnonzero(~np.isnan(boxes.ious))
     order = there[np.argsort(boxes.ious[there], kind="stable")]
@@ -74,7 +74,7 @@ def histogram(ious: np.ndarray) -> Chart:
     )  # fmt: skip
 
 
-def boxed(drawer: Drawer, boxes: BoxAnswers, place: int, network_input: NetworkInput) -> Picture:
+def boxed(drawer: Drawer, boxes: BoxPredictions, place: int, network_input: NetworkInput) -> Picture:
     """The picture of one prediction, with its boxes."""
     pixels = drawer.pixels(place)
     both = np.stack([boxes.true[place], boxes.predicted[place]])

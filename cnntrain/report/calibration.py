@@ -13,7 +13,7 @@ FEWEST_MISTAKES = 10  # below that a temperature is fitted to chance
 
 @dataclass(frozen=True)
 class Bin:
-    """The answers whose confidence lies in (low, high]: how many, their mean confidence, the share that is right."""
+    """The predictions whose confidence lies in (low, high]: how many, their mean confidence, their accuracy."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Bin:
 
 
 def reliability(confidence: np.ndarray, hits: np.ndarray, *, bins: int = BINS) -> list[Bin]:
-    """Equally wide bins of confidence (n,) with hits (n,); those without answers are left out."""
+    """Equally wide bins of confidence (n,) with hits (n,); those without predictions are left out."""
     edges = np.linspace(0, 1, bins + 1)
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
@@ -40,7 +40,7 @@ def reliability(confidence: np.ndarray, hits: np.ndarray, *, bins: int = BINS) -
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:
-    """The mean distance of confidence and accuracy over all answers (Guo et al., 2017, section 2)."""
+    """The mean distance of confidence and accuracy over all predictions (Guo et al., 2017, section 2)."""
     total = sum(found.count for found in bins)
     return sum(found.count * abs(found.confidence - found.accuracy) for found in bins) / total
 

@@ -106,13 +106,13 @@ class Comparison:
 
 def row_of(run: SavedRun) -> dict[str, Any]:
     """A run's results; None for what it lacks."""
-    measures = run.measures or {}
+    metrics = run.metrics or {}
     return {
         "run": str(run.run_dir),
-        "accuracy": measures.get("accuracy"),
-        "accuracy_interval": measures.get("accuracy_interval"),
-        "loss": measures.get("loss"),
-        "examples": measures.get("examples"),
+        "accuracy": metrics.get("accuracy"),
+        "accuracy_interval": metrics.get("accuracy_interval"),
+        "loss": metrics.get("loss"),
+        "examples": metrics.get("examples"),
         "best_epoch": run.best_epoch,
         "epochs": len(run.history),
         "seconds": round(sum(row["seconds"] for row in run.history), 1),
@@ -130,7 +130,7 @@ def comparison_of(runs: list[SavedRun]) -> Comparison:
     groups = groups_of(runs, differing)
     p_value = compare_groups(*(np.array(group.accuracies) for group in groups)) if len(groups) == 2 else None
     pair, unpaired = pair_of(runs)
-    hits = [answers.hits for answers in pair]
+    hits = [predictions.hits for predictions in pair]
     return Comparison(
         runs=runs,
         differing=differing,
@@ -148,30 +148,30 @@ def groups_of(runs: Sequence[SavedRun], differing: dict[str, list[str]]) -> list
     keys = [key for key in differing if key not in REPEATED]
     groups: dict[tuple[str, ...], Group] = {}
     for place, run in enumerate(runs):
-        if run.measures:
+        if run.metrics:
             values = {key: differing[key][place] for key in keys}
             group = groups.setdefault(tuple(values.values()), Group(values, [], []))
             group.runs.append(str(run.run_dir))
-            group.accuracies.append(run.measures["accuracy"])
+            group.accuracies.append(run.metrics["accuracy"])
     return list(groups.values()) if any(len(group.runs) > 1 for group in groups.values()) else []
 
 
 def pair_of(runs: Sequence[SavedRun]) -> tuple[list[Predictions], str]:
-    """The answers of two runs to the same test images in one order; else none, and why."""
+    """The predictions of two runs to the same test images in one order; else none, and why."""
     if len(runs) != 2:
         return [], ""
     found = []
     for run in runs:
-        answers = run.answers("test")
-        if answers is None:
-            return [], f"no verdict image by image: {run.run_dir} has no answers to test images in predictions.csv"
-        found.append(answers.only(np.argsort(answers.ids, kind="stable")))
+        predictions = run.predictions_of("test")
+        if predictions is None:
+            return [], f"no verdict image by image: {run.run_dir} has no predictions of test images in predictions.csv"
+        found.append(predictions.only(np.argsort(predictions.ids, kind="stable")))
     first, second = found
     if not np.array_equal(first.ids, second.ids) or true_names(first) != true_names(second):
         return [], "no verdict image by image: the two were tested on different images"
     return found, ""
 
 
-def true_names(answers: Predictions) -> list[str]:
+def true_names(predictions: Predictions) -> list[str]:
     """The name of each example's true class."""
-    return [answers.class_names[label] for label in answers.labels]
+    return [predictions.class_names[label] for label in predictions.labels]

@@ -39,7 +39,7 @@ def laid_over(runs: list[SavedRun]) -> list[Chart]:
 
 
 def pictures_of_one(comparison: Comparison) -> list[tuple[str, list[Picture]]]:
-    """The images that one of two runs alone gets right, as that run answered; none where the data are gone."""
+    """The images that one of two runs alone gets right, as that run predicted; none where the data are gone."""
     labeled, _ = load_data(comparison.runs[0]) if comparison.paired else (None, "")
     if labeled is None:
         return []

@@ -38,7 +38,7 @@ class Gallery:
 
 def draw_gallery(run: SavedRun, labeled: LabeledImages, model: "keras.Model | None") -> Gallery:
     """All pictures of a run's page; none where its data have changed since."""
-    test = run.answers("test")
+    test = run.predictions_of("test")
     if test is None:
         return Gallery()
     from cnntrain.data.unreadable_files import unreadable_file_named
@@ -70,7 +70,7 @@ def draw_cells(run: SavedRun, drawer: Drawer, test: Predictions) -> dict[tuple[i
 def draw_heat(
     run: SavedRun, drawer: Drawer, places: list[np.int64], model: "keras.Model | None"
 ) -> dict[np.int64, str]:
-    """Pictures of what spoke for some answers, by their places; none without a network, or one without maps."""
+    """Pictures of what spoke for some predictions, by their places; none without a network, or one without maps."""
     from cnntrain.report.network import heat_pictures
 
     if model is None or not places:

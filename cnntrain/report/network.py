@@ -32,7 +32,7 @@ class LayerRow:
 
 
 def layer_rows(model: "keras.Model") -> list[LayerRow]:
-    """The layers of a network, from image to answer."""
+    """The layers of a network, from image to prediction."""
     from cnntrain.models.cost import multiply_adds
 
     return [
@@ -48,21 +48,21 @@ def layer_rows(model: "keras.Model") -> list[LayerRow]:
 
 
 def last_map_layer(model: "keras.Model") -> "keras.layers.Layer | None":
-    """The layer below the answer whose output still has places, (batch, height, width, maps), nearest to it."""
+    """The layer below the prediction whose output still has places, (batch, height, width, maps), nearest to it."""
     import keras
 
     from cnntrain.evaluation.loop import named
 
-    answering = keras.Model(model.inputs, named(model.output)["class"])  # without outputs that only help training
-    for layer in reversed(answering.layers):
+    classifier = keras.Model(model.inputs, named(model.output)["class"])  # without outputs that only help training
+    for layer in reversed(classifier.layers):
         shapes = [tensor.shape for tensor in keras.tree.flatten(layer.output)]
         if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] * shapes[0][2] > 1:
             return None if isinstance(layer, keras.layers.InputLayer) else layer
     return None
 
 
-def heat_maps(model: "keras.Model", images: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
-    """Grad-CAM (Selvaraju et al., 2017): how much each place speaks for the answer, from 0 to 1.
+def heat_maps(model: "keras.Model", images: np.ndarray, predictions: np.ndarray) -> np.ndarray | None:
+    """Grad-CAM (Selvaraju et al., 2017): how much each place speaks for the prediction, from 0 to 1.
 
     Preprocessed images (n, height, width, channels) and class numbers (n,) in, (n, rows, columns) out; None for a
     network without maps.
@@ -80,7 +80,7 @@ def heat_maps(model: "keras.Model", images: np.ndarray, answers: np.ndarray) -> 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(watched)
         maps, probabilities = network(watched, training=False)
-        chosen = tf.gather(probabilities, answers, batch_dims=1)
+        chosen = tf.gather(probabilities, predictions, batch_dims=1)
         evidence = tf.math.log(tf.maximum(chosen, SMALLEST_LOGARITHM))
     gradients = tape.gradient(evidence, maps)
     maps, gradients = tf.cast(maps, tf.float32), tf.cast(gradients, tf.float32)
@@ -90,9 +90,9 @@ def heat_maps(model: "keras.Model", images: np.ndarray, answers: np.ndarray) -> 
 
 
 def heat_pictures(
-    model: "keras.Model", examples: Examples, answers: np.ndarray, network_input: NetworkInput
+    model: "keras.Model", examples: Examples, predictions: np.ndarray, network_input: NetworkInput
 ) -> list[str]:
-    """Data URIs of what the network saw of each example, its answer's heat laid over; none without maps."""
+    """Data URIs of what the network saw of each example, its prediction's heat laid over; none without maps."""
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.preprocess import preprocess
 
@@ -100,7 +100,7 @@ def heat_pictures(
     images, *_ = next(iter(Batches(examples, unscaled, batch_size=len(examples)).epoch()))
     prepared = preprocess(images, network_input.preprocess).numpy()
     parts = [slice(first, first + AT_ONCE) for first in range(0, len(prepared), AT_ONCE)]
-    found = [heat_maps(model, prepared[part], answers[part]) for part in parts]
+    found = [heat_maps(model, prepared[part], predictions[part]) for part in parts]
     heats = [heat for part in found if part is not None for heat in part]
     if not heats:
         return []

@@ -11,7 +11,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Paired:
-    """The second network's answers against the first's, image by image.
+    """The second network's predictions against the first's, image by image.
 
     `only_first` and `only_second` count the images that one alone gets right. `difference` is the second's accuracy
     less the first's, `interval` its bootstrap interval of 95 %, and `p_value` that of McNemar's exact test.

@@ -30,7 +30,7 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Picture:
-    """One answered example: its image as a data URI, and all that its caption says; `heat` is a second image.
+    """One predicted example: its image as a data URI, and all that its caption says; `heat` is a second image.
 
     The boxes and their `iou` are there where they are to be drawn.
     """
@@ -47,7 +47,7 @@ class Picture:
 
     @property
     def right(self) -> bool:
-        """Whether the answer is right."""
+        """Whether the prediction is right."""
         return self.true == self.predicted
 
     @property
@@ -59,7 +59,7 @@ class Picture:
 
 
 class Drawer:
-    """Draws answered examples, each once, from the data that the run was trained on.
+    """Draws predicted examples, each once, from the data that the run was trained on.
 
     Raises DataError where the table does not have them, with the same labels.
     """
@@ -116,12 +116,12 @@ def thumbnail(pixels: np.ndarray, *, side: int = SIDE) -> str:
 
 
 def confident_mistakes(predictions: Predictions, *, count: int = IN_GALLERY) -> np.ndarray:
-    """The places of wrong answers, the surest first."""
+    """The places of wrong predictions, the surest first."""
     return ordered(np.flatnonzero(~predictions.hits), -predictions.confidence)[:count]
 
 
 def uncertain_hits(predictions: Predictions, *, count: int = IN_GALLERY) -> np.ndarray:
-    """The places of right answers, the least sure first."""
+    """The places of right predictions, the least sure first."""
     return ordered(np.flatnonzero(predictions.hits), predictions.confidence)[:count]
 
 
@@ -133,8 +133,8 @@ def ordered(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def of_cells(predictions: Predictions, cells: Iterable[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
     """The places to draw for each cell (true, predicted), the surest first: so many each that all together are few."""
     members = {
-        (true, answer): np.flatnonzero((predictions.labels == true) & (predictions.predicted == answer))
-        for true, answer in cells
+        (true, predicted): np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
+        for true, predicted in cells
     }
     members = {cell: ordered(places, -predictions.confidence) for cell, places in members.items() if len(places)}
     each = largest_share([len(places) for places in members.values()])

@@ -40,7 +40,7 @@ def report(paths: Sequence[Path]) -> None:
 def load_data(run: SavedRun) -> tuple[LabeledImages | None, str]:
     """The images that a run was tested on, or why they can't be had."""
     data = run.experiment.data
-    if run.answers("test") is None:
+    if run.predictions_of("test") is None:
         return None, ""
     try:
         if isinstance(data, FileSource):
@@ -66,7 +66,7 @@ def write_report(
     """Writes a run's report.html; what the run lacks is left out. `missing` says why there are no `labeled` images."""
     from cnntrain.report.network import layer_rows
 
-    test = run.answers("test")
+    test = run.predictions_of("test")
     gallery = Gallery(missing=missing)
     if test is not None and labeled is not None:
         gallery = draw_gallery(run, labeled, model)
@@ -80,7 +80,7 @@ def write_report(
         "gallery": gallery,
         "box_fit": box_fit(run),
         "seen": seen_first(run, labeled) if labeled is not None else [],
-        "calibration": sections.calibration(test, run.answers("validation")),
+        "calibration": sections.calibration(test, run.predictions_of("validation")),
         "class_counts": sections.class_counts(run),
         "origin": sections.origin(run),
         "settings": settings_of(run.experiment),

@@ -16,9 +16,9 @@ from cnntrain.runtime.run_dir import RunDir
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What a run folder holds; `history`, `measures` and `predictions` are empty or None where a run lacks them.
+    """What a run folder holds; `history`, `metrics` and `predictions` are empty or None where a run lacks them.
 
-    `history` has a row an epoch: numbers where history.csv has numbers, None where it has nothing. `measures` are
+    `history` has a row an epoch: numbers where history.csv has numbers, None where it has nothing. `metrics` are
     those of the test images.
     """
 
@@ -26,7 +26,7 @@ class SavedRun:
     experiment: Experiment
     record: dict[str, Any]
     history: list[dict[str, Any]]
-    measures: dict[str, Any] | None
+    metrics: dict[str, Any] | None
     best_epoch: int | None
 
     @classmethod
@@ -37,20 +37,20 @@ class SavedRun:
             experiment = parse(run_dir.read_config())
         except ConfigError as error:
             raise DataError(f"{run_dir.config}: was written by another version of cnntrain:\n{error}") from error
-        metrics = read_metrics(run_dir.metrics)
+        content = read_metrics(run_dir.metrics)
         history = read_history(run_dir.history)
         return cls(
             run_dir=run_dir,
             experiment=experiment,
             record=run_dir.read_record(),
             history=history,
-            measures=metrics.get("test"),
-            best_epoch=metrics.get("best_epoch"),
+            metrics=content.get("test"),
+            best_epoch=content.get("best_epoch"),
         )
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """The answers to validation and test images."""
+        """The predictions to validation and test images."""
         path = self.run_dir.predictions
         return Predictions.read(path) if path.is_file() else None
 
@@ -59,9 +59,9 @@ class SavedRun:
         """The folder's own name."""
         return self.run_dir.path.resolve().name
 
-    def answers(self, split: str) -> Predictions | None:
-        """The answers to the images of a split; None where there are none, or none of a finished run."""
-        found = self.predictions.split(split) if self.predictions and self.measures else None
+    def predictions_of(self, split: str) -> Predictions | None:
+        """The predictions to the images of a split; None where there are none, or none of a finished run."""
+        found = self.predictions.split(split) if self.predictions and self.metrics else None
         return found if found is not None and len(found) else None
 
 

@@ -36,24 +36,24 @@ class Headline:
 
 def headline(run: SavedRun) -> Headline | None:
     """How well the run did on the test images."""
-    measures = run.measures
-    if not measures:
+    metrics = run.metrics
+    if not metrics:
         return None
     counts = run.record.get("class_counts", {}).get("train") or [
-        values["support"] for values in measures["classes"].values()
+        values["support"] for values in metrics["classes"].values()
     ]
     commonest = run.record["class_names"][int(np.argmax(counts))]
-    low, high = measures["accuracy_interval"]
+    low, high = metrics["accuracy_interval"]
     return Headline(
-        accuracy=measures["accuracy"],
+        accuracy=metrics["accuracy"],
         low=low,
         high=high,
-        loss=measures["loss"],
-        examples=measures["examples"],
+        loss=metrics["loss"],
+        examples=metrics["examples"],
         of_examples=sum(run.record.get("class_counts", {}).get("test", [])),
-        majority=measures["classes"][commonest]["support"] / measures["examples"],
+        majority=metrics["classes"][commonest]["support"] / metrics["examples"],
         majority_class=commonest,
-        top_5=measures.get("top_5_accuracy"),
+        top_5=metrics.get("top_5_accuracy"),
     )
 
 
@@ -124,7 +124,7 @@ class Cell:
 
 def confusion(run: SavedRun) -> list[list[Cell]]:
     """All cells, a row for each true class; empty where there are too many classes for a matrix."""
-    counts = np.array(run.measures["confusion"] if run.measures else [])
+    counts = np.array(run.metrics["confusion"] if run.metrics else [])
     if not 0 < len(counts) <= LARGEST_MATRIX:
         return []
     return [[cell_of(counts, true, predicted) for predicted in range(len(counts))] for true in range(len(counts))]
@@ -132,9 +132,9 @@ def confusion(run: SavedRun) -> list[list[Cell]]:
 
 def commonest_confusions(run: SavedRun) -> list[Cell]:
     """The cells off the diagonal with most images, the largest first."""
-    if not run.measures:
+    if not run.metrics:
         return []
-    counts = np.array(run.measures["confusion"])
+    counts = np.array(run.metrics["confusion"])
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED_CONFUSIONS]
     places = (divmod(int(place), len(counts)) for place in order)
@@ -150,7 +150,7 @@ def cell_of(counts: np.ndarray, true: int, predicted: int) -> Cell:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the test answers' confidence can be trusted, and what a temperature fitted on validation would mend."""
+    """How far the confidence of predictions can be trusted, and what a temperature fitted on validation would mend."""
 
     chart: Chart
     error: float
@@ -162,7 +162,7 @@ class Calibration:
 
 
 def calibration(test: Predictions | None, validation: Predictions | None) -> Calibration | None:
-    """The reliability of the test answers."""
+    """The reliability of the test predictions."""
     if test is None:
         return None
     bins = reliability(test.confidence, test.hits)
@@ -175,7 +175,7 @@ def calibration(test: Predictions | None, validation: Predictions | None) -> Cal
         then = tempered(test.probabilities, temperature).max(axis=1)
         error_then = expected_calibration_error(reliability(then, test.hits))
     chart = Chart(
-        "share that is right", "confidence", [Line("answers", list(points))],
+        "share that is right", "confidence", [Line("predictions", list(points))],
         x_range=(0, 1), y_range=(0, 1), whole_x=False, diagonal=True, dots=True,
     )  # fmt: skip
     return Calibration(

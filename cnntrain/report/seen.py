@@ -24,7 +24,7 @@ SMALLEST_SHARE = 0.005  # of a class in a mixed target, for it to be named
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """A training image as a data URI, with the class that the network was to answer, or the shares of several."""
+    """A training image as a data URI, with the class that the network was to predict, or the shares of several."""
 
     uri: str
     label: str

@@ -76,7 +76,7 @@ class Terminal:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[measures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -115,26 +115,26 @@ class Terminal:
         else:
             self._log(text)
 
-    def result(self, measures: Mapping[str, Any], title: str) -> None:
-        """The measures of a split, and those of its classes where they are few."""
-        low, high = measures["accuracy_interval"]
+    def result(self, metrics: Mapping[str, Any], title: str) -> None:
+        """The metrics of a split, and those of its classes where they are few."""
+        low, high = metrics["accuracy_interval"]
         table = Table(title=title, title_justify="left", title_style="bold")
         for heading in ("", "precision", "recall", "f1", "images"):
             table.add_column(heading, justify="left" if not heading else "right")
-        classes = measures["classes"]
+        classes = metrics["classes"]
         if len(classes) <= CLASSES_SHOWN:
             for name, values in classes.items():
                 numbers = [f"{values[key]:.3f}" for key in ("precision", "recall", "f1")]
                 table.add_row(cell(name), *numbers, str(values["support"]))
             self.table(table)
-        text = f"{title}: accuracy {measures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
-        if "top_5_accuracy" in measures:
-            text += f", top-5 {measures['top_5_accuracy']:.4f}"
-        if "mean_iou" in measures:
-            text += f", mean IoU {measures['mean_iou']:.4f}"
-            text += f", right with an IoU of 0.5 {measures['accuracy_iou_50']:.4f}"
-            text += f", of 0.75 {measures['accuracy_iou_75']:.4f}"
-        self.line(f"{text}, loss {measures['loss']:.4f}, {counted(measures['examples'], 'image')}", style="bold")
+        text = f"{title}: accuracy {metrics['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        if "top_5_accuracy" in metrics:
+            text += f", top-5 {metrics['top_5_accuracy']:.4f}"
+        if "mean_iou" in metrics:
+            text += f", mean IoU {metrics['mean_iou']:.4f}"
+            text += f", right with an IoU of 0.5 {metrics['accuracy_iou_50']:.4f}"
+            text += f", of 0.75 {metrics['accuracy_iou_75']:.4f}"
+        self.line(f"{text}, loss {metrics['loss']:.4f}, {counted(metrics['examples'], 'image')}", style="bold")
 
     def next_commands(self, run: Path, more: Sequence[tuple[str, str]]) -> None:
         """What can be typed next about a finished run, with what it does, and `more` of that."""
@@ -159,13 +159,13 @@ class EpochBar:
 
     def __init__(self, progress: Progress, label: str, steps: int):
         self.progress = progress
-        self.task = progress.add_task(cell(label), total=steps, measures="")
+        self.task = progress.add_task(cell(label), total=steps, metrics="")
 
-    def update(self, done: int, measures: Mapping[str, float], *, images_per_second: float) -> None:
+    def update(self, done: int, metrics: Mapping[str, float], *, images_per_second: float) -> None:
         """Moves the bar."""
-        shown = [f"{name} {measures[name]:.4f}" for name in ("loss", "accuracy", "mean_iou") if name in measures]
+        shown = [f"{name} {metrics[name]:.4f}" for name in ("loss", "accuracy", "mean_iou") if name in metrics]
         text = "  ".join([*shown, f"{images_per_second:,.0f} images/s"])
-        self.progress.update(self.task, completed=done, measures=text)
+        self.progress.update(self.task, completed=done, metrics=text)
 
 
 def duration(seconds: float) -> str:

@@ -39,7 +39,7 @@ class Tracker(Protocol):
     def log(self, history: Sequence[Row]) -> None:
         """Makes the tracker's run hold these epochs: after each epoch, and after going back to an earlier one."""
 
-    def result(self, measures: Mapping[str, float], *, epoch: int) -> None:
+    def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
         """Logs what was measured once, with the weights of an epoch."""
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:

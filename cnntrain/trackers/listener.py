@@ -68,9 +68,9 @@ class Followers:
         self.epoch = history[-1]["epoch"]
         self.each(lambda _, tracker: tracker.log(history))
 
-    def result(self, measures: Mapping[str, Any], *, epoch: int) -> None:
+    def result(self, metrics: Mapping[str, Any], *, epoch: int) -> None:
         """What the test measured with the weights of the best epoch."""
-        values = {"best_epoch": float(epoch)} | {f"test_{name}": value for name, value in numbers(measures).items()}
+        values = {"best_epoch": float(epoch)} | {f"test_{name}": value for name, value in numbers(metrics).items()}
         self.each(lambda _, tracker: tracker.result(values, epoch=epoch))
 
     def next_commands(self) -> list[tuple[str, str]]:

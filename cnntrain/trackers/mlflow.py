@@ -161,9 +161,9 @@ class MLflowTracker:
             self.client.log_batch(self.run_id, metrics=some)
         self.known |= {(metric.key, metric.step): metric.value for metric in new}
 
-    def result(self, measures: Mapping[str, float], *, epoch: int) -> None:
-        """A metric for each measure."""
-        self.log_metrics([(name, value, epoch) for name, value in measures.items()])
+    def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        """A metric for each number."""
+        self.log_metrics([(name, value, epoch) for name, value in metrics.items()])
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
         """The pictures, and how the run ended."""

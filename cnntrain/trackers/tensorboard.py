@@ -79,11 +79,11 @@ class TensorBoardTracker:
         self.append(events)
         self.written = [dict(row) for row in history]
 
-    def result(self, measures: Mapping[str, float], *, epoch: int) -> None:
-        """A scalar for each measure."""
+    def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        """A scalar for each number."""
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-        self.append([event(scalar_pb(name, value), epoch, time.time()) for name, value in measures.items()])
+        self.append([event(scalar_pb(name, value), epoch, time.time()) for name, value in metrics.items()])
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
         """The pictures, and how the run ended."""

@@ -84,9 +84,9 @@ class WeightsAndBiasesTracker:
             self.run.log({name: value for name, value in row.items() if value != ""}, step=row["epoch"])
         self.logged = len(history)
 
-    def result(self, measures: Mapping[str, float], *, epoch: int) -> None:
-        """The measures, which stand for the whole run."""
-        self.run.summary.update(dict(measures))
+    def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        """The metrics, which stand for the whole run."""
+        self.run.summary.update(dict(metrics))
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
         """The pictures, and how the run ended."""

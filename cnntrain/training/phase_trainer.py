@@ -202,7 +202,7 @@ class PhaseTrainer:
         finally:
             for listener in self.listeners:
                 listener.steps_ended()
-        metrics = loop.sums.measures()
+        metrics = loop.sums.metrics()
         return {
             "phase": self.name,
             "epoch": number + 1,
@@ -221,7 +221,7 @@ class PhaseTrainer:
         call = CallEnd(
             progress=progress,
             loop=self.loop,
-            metrics=self.loop.sums.measures(),
+            metrics=self.loop.sums.metrics(),
             images_per_second=images / progress.seconds,
         )
         for listener in self.listeners:

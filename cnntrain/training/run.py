@@ -11,8 +11,8 @@ from cnntrain.checkpoints.resumed import Resumed
 from cnntrain.checkpoints.run_state import StateKeeper
 from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.errors import Stopped
-from cnntrain.evaluation.evaluate import answer_split
-from cnntrain.evaluation.predictions import Predictions, SplitAnswers
+from cnntrain.evaluation.evaluate import predict_split
+from cnntrain.evaluation.predictions import Predictions, SplitPredictions
 from cnntrain.experiment import Experiment
 from cnntrain.report import plots
 from cnntrain.runtime.run_dir import RunDir
@@ -260,7 +260,7 @@ def test(
         terminal.line("no test images (data.test=0): nothing to measure")
         run_dir.write_json(run_dir.metrics, {"best_epoch": best_epoch})
         return
-    results = found["test"].measures()
+    results = found["test"].metrics()
     plots.draw_confusion(results["confusion"], labeled.class_names, run_dir.confusion)
     cut = cut_short(results, len(labeled.test))
     run_dir.write_json(run_dir.metrics, {"best_epoch": best_epoch, **cut, "test": results})
@@ -279,11 +279,11 @@ def cut_short(results: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 def predictions_of(
     experiment: Experiment, examples: Examples, network_input: "NetworkInput", model: "keras.Model"
-) -> SplitAnswers:
+) -> SplitPredictions:
     """The network's predictions for a split."""
     from cnntrain.models.box_head import box_head
 
-    return answer_split(
+    return predict_split(
         model,
         examples,
         network_input,

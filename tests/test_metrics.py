@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnntrain.evaluation.metrics import measure
+from cnntrain.evaluation.metrics import classification_metrics
 from cnntrain.report.plots import draw_confusion, draw_curves
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3]])
@@ -11,7 +11,7 @@ LABELS = np.array([0, 1, 1, 2])
 
 
 def test_measures_are_what_they_are_by_hand():
-    measures = measure(PROBABILITIES, LABELS, ["a", "b", "c"])
+    measures = classification_metrics(PROBABILITIES, LABELS, ["a", "b", "c"])
     assert measures["accuracy"] == 0.5
     assert measures["loss"] == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.3]).mean())
     assert measures["confusion"] == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
@@ -27,12 +27,12 @@ def test_top_5_is_there_with_more_than_ten_classes():
     probabilities = random.dirichlet(np.ones(12), 50)
     labels = random.integers(0, 12, 50)
     ranks = (probabilities > probabilities[np.arange(50), labels][:, None]).sum(axis=1)
-    measures = measure(probabilities, labels, [str(n) for n in range(12)])
+    measures = classification_metrics(probabilities, labels, [str(n) for n in range(12)])
     assert measures["top_5_accuracy"] == pytest.approx((ranks < 5).mean())
 
 
 def test_a_certain_mistake_costs_much_but_not_everything():
-    measures = measure(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
+    measures = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
     assert measures["loss"] == pytest.approx(-np.log(1e-7))
 
 
