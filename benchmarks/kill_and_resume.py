@@ -68,13 +68,13 @@ def unfinished(folder: Path, suffix: str) -> bool:
 
 def last_step(run: Path) -> int:
     """How many steps of an epoch the newest checkpoint has; 0 where there is none."""
-    found = sorted(name for name in names(run / "checkpoints") if name.endswith(".state") and name[0] != ".")
+    found = sorted(name for name in names(run / "checkpoints") if name.endswith(".safetensors") and name[0] != ".")
     return int(found[-1][7:15]) if found else 0
 
 
 MOMENTS = [
     Moment("cache", lambda run, cache: any(name[0] == "." for name in names(cache / "features"))),
-    Moment("checkpoint", lambda run, cache: unfinished(run / "checkpoints", ".state")),
+    Moment("checkpoint", lambda run, cache: unfinished(run / "checkpoints", ".safetensors")),
     Moment("best network", lambda run, cache: unfinished(run, ".keras")),
     Moment("mid-epoch", lambda run, cache: 0 < last_step(run) < STEPS),
     Moment("validation", lambda run, cache: last_step(run) == STEPS),
@@ -125,7 +125,7 @@ def stopped(
 
 def damage(run: Path, draw: random.Random) -> str | None:
     """Cuts, empties or changes the newest of two checkpoints, for some draws; what was done."""
-    found = sorted((run / "checkpoints").glob("*.state"))
+    found = sorted((run / "checkpoints").glob("*.safetensors"))
     done = draw.choice(["cut", "emptied", "changed by a bit", *[None] * 5])
     if len(found) < 2 or done is None:
         return None

@@ -55,7 +55,7 @@ def measure(name: str, size: tuple[int, int], optimizer: str, *, times: int) -> 
             waits.append(time.perf_counter() - start)
             keeper.checkpoints.wait()
             wholes.append(time.perf_counter() - start)
-        size_bytes = max(path.stat().st_size for path in run_dir.checkpoints.glob("*.state"))
+        size_bytes = max(path.stat().st_size for path in run_dir.checkpoints.glob("*.safetensors"))
         keeper.checkpoints.close()
     return size_bytes / 1e6, statistics.median(waits), statistics.median(wholes)
 

@@ -1,11 +1,12 @@
 """Checkpoints hold what they were given, to the bit, and notice damage."""
 
 import errno
-import hashlib
 import threading
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from cnntrain.checkpoints import checkpoint
 from cnntrain.checkpoints.checkpoint import Checkpoints, State, checkpoints_in, newest, read_state, write_state
@@ -30,8 +31,8 @@ def state(number: int = 0) -> State:
 
 
 def test_a_state_comes_back_to_the_bit(tmp_path):
-    write_state(tmp_path / "1.state", state())
-    found = read_state(tmp_path / "1.state")
+    write_state(tmp_path / "1.safetensors", state())
+    found = read_state(tmp_path / "1.safetensors")
     assert found.facts == {**FACTS, "number": 0}
     assert list(found.arrays) == list(ARRAYS)
     for name, array in ARRAYS.items():
@@ -42,7 +43,7 @@ def test_a_state_comes_back_to_the_bit(tmp_path):
 
 def damages(content: bytes):
     """The content cut or changed in all kinds of places."""
-    for length in (0, 1, 10, len(checkpoint.MAGIC), 30, len(content) // 2, len(content) - 1):
+    for length in (0, 1, 10, 22, 30, len(content) // 2, len(content) - 1):
         yield f"cut to {length} bytes", content[:length]
     for place in [*range(0, len(content), 97), len(content) - 1]:
         yield f"bit flipped at {place}", content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
@@ -51,11 +52,11 @@ def damages(content: bytes):
 
 
 def test_every_damage_is_noticed(tmp_path):
-    path = tmp_path / "1.state"
+    path = tmp_path / "1.safetensors"
     write_state(path, state())
     for name, content in damages(path.read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="1.state: (is damaged|is no checkpoint)"):
+        with pytest.raises(DataError, match="1.safetensors: (is damaged|is no checkpoint)"):
             read_state(path)
             pytest.fail(name)
 
@@ -67,13 +68,14 @@ def test_the_last_few_are_kept_and_the_newest_good_one_is_found(tmp_path):
     kept.wait()
     kept.close()
     last, before = checkpoints_in(tmp_path)
-    assert (last.name, before.name) == ("000010-00000012.state", "000010-00000000.state")
+    assert (last.name, before.name) == ("000010-00000012.safetensors", "000010-00000000.safetensors")
     assert newest(tmp_path)[0].state.facts["number"] == 3
     last.write_bytes(last.read_bytes()[:-1])
     found, complaints = newest(tmp_path)
     assert found.state.facts["number"] == 2
     assert [text.partition(":")[0] for text in complaints] == [str(last)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000010-00000000.state", "000010-00000012.damaged"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["000010-00000000.safetensors", "000010-00000012.damaged"]
 
 
 def test_each_has_the_best_network_of_its_time_and_no_other_stays(tmp_path):
@@ -87,14 +89,14 @@ def test_each_has_the_best_network_of_its_time_and_no_other_stays(tmp_path):
         found, _ = newest(folder)
         assert (found.best_model and found.best_model.read_text()) == best
     kept.close()
-    names = [f"{epoch:06}-00000000.{suffix}" for epoch in (3, 4) for suffix in ("keras", "state")]
+    names = [f"{epoch:06}-00000000.{suffix}" for epoch in (3, 4) for suffix in ("keras", "safetensors")]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert model.samefile(folder / names[2])
 
 
 def test_where_none_is_good_none_is_found(tmp_path):
     assert newest(tmp_path / "none") == (None, [])
-    (tmp_path / "000001-00000000.state").touch()
+    (tmp_path / "000001-00000000.safetensors").touch()
     found, complaints = newest(tmp_path)
     assert (found, len(complaints)) == (None, 1)
 
@@ -117,7 +119,7 @@ def test_only_one_is_written_at_a_time_and_training_waits_no_longer_than_for_tha
     go_on.set()
     second.join(10)
     kept.close()
-    assert under_way == ["000001-00000000.state", "000002-00000000.state"]
+    assert under_way == ["000001-00000000.safetensors", "000002-00000000.safetensors"]
 
 
 def test_what_goes_wrong_in_the_thread_is_raised_in_training(tmp_path, monkeypatch):
@@ -147,11 +149,36 @@ def test_arrays_that_are_not_finite_are_named_and_not_saved(tmp_path):
 
 
 def test_a_damaged_header_can_not_ask_for_memory(tmp_path):
-    path = tmp_path / "1.state"
+    path = tmp_path / "1.safetensors"
     huge = State({"a": np.zeros(1, np.float32)}, {})
     write_state(path, huge)
-    content = path.read_bytes().replace(b"[1]", b"[9]")
-    body = content[: -checkpoint.DIGEST_BYTES]
-    path.write_bytes(body + hashlib.sha256(body).digest())
-    with pytest.raises(DataError, match="1.state: is damaged"):
+    content = path.read_bytes()
+    assert b'"shape":[1]' in content
+    path.write_bytes(content.replace(b'"shape":[1]', b'"shape":[9]'))
+    with pytest.raises(DataError, match="1.safetensors: is damaged"):
         read_state(path)
+
+
+def test_a_false_hash_is_noticed_although_the_file_is_whole(tmp_path):
+    path = tmp_path / "1.safetensors"
+    write_state(path, state())
+    with safe_open(path, framework="numpy") as file:
+        metadata, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    arrays["kernel"][0, 0, 0] += 1
+    save_file(arrays, path, metadata=metadata)
+    with pytest.raises(DataError, match="does not have the hash"):
+        read_state(path)
+
+
+def test_other_tools_read_a_checkpoint(tmp_path):
+    write_state(tmp_path / "1.safetensors", state())
+    found = load_file(tmp_path / "1.safetensors")
+    assert set(found) == set(ARRAYS)
+    np.testing.assert_array_equal(found["kernel"], ARRAYS["kernel"])
+
+
+def test_checkpoints_of_the_former_format_are_refused_and_left_alone(tmp_path):
+    (tmp_path / "000001-00000000.state").write_bytes(b"cnntrain checkpoint 1\n")
+    with pytest.raises(DataError, match="holds checkpoints of a former version of cnntrain; go on with that version"):
+        newest(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["000001-00000000.state"]

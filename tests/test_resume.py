@@ -123,8 +123,8 @@ def test_a_killed_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_be
     with pytest.raises(Killed):
         cnntrain(*settings, f"hydra.run.dir={run}")
     mended()
-    (run / "checkpoints" / ".000002-00000000.7.unfinished.state").touch()
-    last = sorted((run / "checkpoints").glob("*.state"))[-1]
+    (run / "checkpoints" / ".000002-00000000.7.unfinished.safetensors").touch()
+    last = sorted((run / "checkpoints").glob("*.safetensors"))[-1]
     last.write_bytes(last.read_bytes()[:-5])
     code, said = cnntrain("resume", run)
     assert (code, f"{last}: is" in said, "; the one before is taken" in said) == (0, True, True)

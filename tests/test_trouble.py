@@ -100,7 +100,7 @@ def test_a_disk_without_room_is_said_and_what_was_there_is_whole(cnntrain, tmp_p
     with full_disk(3_000_000):  # the network has 1.5 MB, a checkpoint 4.4
         code, said = cnntrain(*words)
     assert code == 4
-    assert f"{run}/checkpoints/000001-00000000.state: can't be written: File too large (4.4 MB needed, " in said
+    assert f"{run}/checkpoints/000001-00000000.safetensors: can't be written: File too large (4.4 MB needed, " in said
     assert f"go on with cnntrain resume {run}" in said
     assert not list(run.rglob("*.unfinished.*")) and not checkpoints_in(run / "checkpoints")
     assert keras.models.load_model(run / "model.keras")

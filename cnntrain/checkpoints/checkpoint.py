@@ -1,32 +1,32 @@
-"""Checkpoints: all that a run needs to go on, in files that notice their own damage.
+"""Checkpoints: all that a run needs to go on, in safetensors files that notice their own damage.
 
-A file is a line of magic, the header's length (8 bytes, little-endian), the header (JSON: the facts, and each
-array's name, dtype and shape), the arrays' bytes one after another, and the SHA-256 of all of it.
+The file's metadata hold the facts (JSON), the arrays' names in their order (JSON), and a SHA-256 of both and of each
+array's dtype, shape and bytes.
 """
 
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from cnntrain.errors import DataError, NotFinite
 from cnntrain.runtime.files import replace_by_link, whole_file
 
-MAGIC = b"cnntrain checkpoint 1\n"
-LENGTH_BYTES = 8
-DIGEST_BYTES = hashlib.sha256().digest_size
 DTYPES = frozenset({"bool", "uint8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"})
 BEST = ".keras"
-NAME = re.compile(r"(\d+)-(\d+)\.state")
+NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
+FORMER = "*.state"  # files of a format of our own, before safetensors
+NUMBER_OF_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -46,54 +46,45 @@ class State:
 
 def write_state(path: Path, state: State) -> None:
     """Writes a checkpoint."""
-    digest = hashlib.sha256()
-    size = sum(array.nbytes for array in state.arrays.values())
-    with whole_file(path, size_bytes=size) as temporary, open(temporary, "wb") as file:
-        for piece in pieces(state):
-            digest.update(piece)
-            file.write(piece)
-        file.write(digest.digest())
+    # a scalar's shape () stays: np.ascontiguousarray alone would make it (1,)
+    arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.arrays.items()}
+    metadata = {"facts": json.dumps(state.facts, allow_nan=False), "arrays": json.dumps(list(arrays))}
+    metadata["sha256"] = digest_of(arrays, metadata)
+    size = sum(array.nbytes for array in arrays.values())
+    with whole_file(path, size_bytes=size) as temporary:
+        try:
+            save_file(arrays, temporary, metadata=metadata)
+        except SafetensorError as error:
+            number = NUMBER_OF_ERROR.search(str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(temporary)) from error
 
 
-def pieces(state: State) -> Iterator[bytes | memoryview]:
-    """A checkpoint's bytes, without the hash at its end."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
-    described = [[name, array.dtype.name, state.arrays[name].shape] for name, array in arrays.items()]
-    header = json.dumps({"facts": state.facts, "arrays": described}, allow_nan=False).encode()
-    yield MAGIC + len(header).to_bytes(LENGTH_BYTES, "little") + header
+def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """The SHA-256 of all that a checkpoint holds, in hexadecimal digits."""
+    digest = hashlib.sha256(f"{metadata['facts']}\n{metadata['arrays']}\n".encode())
     for array in arrays.values():
-        yield array.reshape(-1).view(np.uint8).data
+        digest.update(f"{array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def read_state(path: Path) -> State:
     """Reads a checkpoint; raises DataError where it was cut, changed, or never was one."""
     try:
-        content = memoryview(path.read_bytes())
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in json.loads(metadata["arrays"])}
+            strange = set(file.keys()) ^ set(arrays)
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}") from error
-    if content[: len(MAGIC)] != MAGIC[: len(content)] or not len(content):
-        raise DataError(f"{path}: is no checkpoint of this version of cnntrain")
-    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if hashlib.sha256(body).digest() != digest:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: is damaged, or is no checkpoint: {error}") from error
+    wrong = [name for name, array in arrays.items() if array.dtype.name not in DTYPES]
+    if strange or wrong or digest_of(arrays, metadata) != metadata.get("sha256"):
         raise DataError(f"{path}: is damaged: its content does not have the hash that was written with it")
-    try:
-        return parse_body(body)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: is damaged: {error}") from error
-
-
-def parse_body(body: memoryview) -> State:
-    """The state in a file's bytes without the hash, which the arrays share; raises ValueError and the like."""
-    start = len(MAGIC) + LENGTH_BYTES
-    stop = start + int.from_bytes(body[len(MAGIC) : start], "little")
-    header = json.loads(bytes(body[start:stop]))
-    arrays = {}
-    for name, dtype, shape in header["arrays"]:
-        if dtype not in DTYPES:
-            raise ValueError(f"array {name} is of type {dtype}, which no checkpoint holds")
-        start, stop = stop, stop + math.prod(shape) * np.dtype(dtype).itemsize
-        arrays[name] = np.frombuffer(body[start:stop], dtype).reshape(shape)
-    return State(arrays, header["facts"])
+    return State(arrays, json.loads(metadata["facts"]))
 
 
 class Checkpoints:
@@ -115,7 +106,7 @@ class Checkpoints:
         First waits for the checkpoint before; raises what went wrong with that. `best_model` may not be there yet.
         """
         self.wait()
-        path = self.folder / f"{epoch:06}-{step:08}.state"
+        path = self.folder / f"{epoch:06}-{step:08}.safetensors"
         if best_model.exists():
             replace_by_link(path.with_suffix(BEST), best_model)
         self._writing = self._thread.submit(self._write, state, path)
@@ -172,8 +163,16 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> tuple[Found | None, Sequence[str]]:
-    """The newest checkpoint that can be read, and why newer ones can't; those are renamed to `….damaged`."""
+    """The newest checkpoint that can be read, and why newer ones can't; those are renamed to `….damaged`.
+
+    Raises DataError where a former version of cnntrain wrote all of them.
+    """
     complaints: list[str] = []
+    if not checkpoints_in(folder) and any(folder.glob(FORMER)):
+        raise DataError(
+            f"{folder}: holds checkpoints of a former version of cnntrain; go on with that version, which the commit"
+            " in run.json names, or begin a new run"
+        )
     for path in checkpoints_in(folder):
         try:
             state = read_state(path)
