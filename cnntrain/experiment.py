@@ -5,27 +5,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
+
 from cnntrain.data.augmentation.settings import Augmentation
 from cnntrain.data.sources import SOURCES
 from cnntrain.data.sources.base import Source
+from cnntrain.did_you_mean import unknown, unknown_key
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.optimization.optimizers import OPTIMIZERS, Optimizer
 from cnntrain.optimization.schedule import FeatureCache, Schedule
-from cnntrain.settings import (
-    Above,
-    Between,
-    Count,
-    Fraction,
-    NonNegative,
-    Positive,
-    WholeNumber,
-    convert,
-    fields_of,
-    read,
-    unknown,
-    unknown_key,
-)
+from cnntrain.settings import Count, Fraction, NonNegative, Positive, WholeNumber, convert, fields_of, read
 from cnntrain.trackers import Tracking
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -72,7 +62,7 @@ class Rollback:
     """
 
     times: Count = 3
-    learning_rate_factor: Annotated[float, Above(0), Between(0, 1)] = 0.5
+    learning_rate_factor: Annotated[float, Interval(gt=0, le=1)] = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

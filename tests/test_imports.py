@@ -1,4 +1,4 @@
-"""Imports point one way, room by room; reading the settings loads no TensorFlow."""
+"""Imports point one way, room by room; what must be quick loads nothing slow."""
 
 import ast
 import subprocess
@@ -14,13 +14,14 @@ MODULES = {
 }
 
 # what each room may import, beside itself
-FLOOR = {"settings", "errors", ""}  # "" is cnntrain itself: its version
+FLOOR = {"settings", "did_you_mean", "errors", ""}  # "" is cnntrain itself: its version
 BELOW = FLOOR | {"runtime"}
 CORE = BELOW | {"models", "data", "trackers", "optimization"}
 ARROWS = {
     "": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "did_you_mean": set(),
+    "settings": {"did_you_mean"},
     "runtime": FLOOR,
     "models": BELOW,
     "data": BELOW,
@@ -81,3 +82,13 @@ def test_reading_the_settings_loads_neither_tensorflow_nor_keras():
     code = "import sys, cnntrain.experiment; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+def test_a_mistyped_key_is_answered_before_anything_slow_loads():
+    code = (
+        "import sys; from cnntrain.cli.main import main; code = main(['optimizer.learning_rte=1', 'batch_sze=32']);"
+        "print(code, [m for m in ('hydra', 'yaml', 'pydantic', 'rich', 'tensorflow') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "2 []"
+    assert output.stderr.count("did you mean") == 2

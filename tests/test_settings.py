@@ -7,19 +7,10 @@ from typing import Literal
 
 import pytest
 
+from cnntrain.did_you_mean import ELSEWHERE, ELSEWHERE_ANSWERS, nearest
 from cnntrain.experiment import every_key
 from cnntrain.optimization.schedule import Phase
-from cnntrain.settings import (
-    ELSEWHERE,
-    ELSEWHERE_ANSWERS,
-    Count,
-    Fraction,
-    Positive,
-    fields_of,
-    nearest,
-    read,
-    to_mapping,
-)
+from cnntrain.settings import Count, Fraction, Positive, fields_of, read, to_mapping
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,9 @@ from cnntrain.cli.overrides import (
     quote,
     quoted,
 )
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
 from cnntrain.runtime.yaml_file import Bomb, read_yaml
-from cnntrain.settings import unknown
 
 Parsed = TypeVar("Parsed")
 COMPOSING = ("train", "inspect", "bench")  # the verbs that take key=value

@@ -81,13 +81,13 @@ def keys_page() -> str:
     """Every key with its default and what it takes, by group."""
     from cnntrain.experiment import CHOICES, Experiment
     from cnntrain.optimization.schedule import Phase
-    from cnntrain.settings import fields_of, optional_settings
+    from cnntrain.settings import fields_of, settings_of
 
     lines = ["usage: cnntrain [train] GROUP=OPTION… KEY=VALUE…", "", "top level:"]
     annotations = {name: kind for name, kind in fields_of(Experiment).items() if name not in (*CHOICES, "schedule")}
     nested: dict[str, Any] = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
     lines += key_lines(Experiment, "", [name for name in annotations if name not in nested])
-    nested |= {f"tracker.{name}": optional_settings(kind) for name, kind in fields_of(nested.pop("tracker")).items()}
+    nested |= {f"tracker.{name}": settings_of(kind) for name, kind in fields_of(nested.pop("tracker")).items()}
     nested["schedule.phases.NAME"] = Phase
     for prefix, settings in nested.items():
         lines += ["", f"{prefix}:", *key_lines(settings, f"{prefix}.", list(fields_of(settings)))]

@@ -72,15 +72,13 @@ def train(words: list[str]) -> int:
     """`cnntrain [train] key=value…`: checks every job's configuration, then runs them."""
     if any(word in ("-h", "--help", "--keys") for word in words):
         return print_help(keys="--keys" in words)
-    from cnntrain.cli import composition
-
     if any(word in ("-sc", "--shell-completion") for word in words):
-        composition.complete(list(VERBS), words)
-        return 0
+        return complete(words)
+    request, overrides, experiments = checked(words)
     from cnntrain.checkpoints import multirun
+    from cnntrain.cli import composition
     from cnntrain.experiment import parse
 
-    request, overrides, experiments = checked(words)
     for experiment in experiments:
         experiment.tracker.check()
     command = shlex.join(["cnntrain", "train", *words])
@@ -129,12 +127,24 @@ def resume(words: list[str]) -> int:
     return 0
 
 
+def complete(words: list[str]) -> int:
+    """What a shell asks for when Tab is pressed."""
+    from cnntrain.cli import composition
+
+    composition.complete(list(VERBS), words)
+    return 0
+
+
 def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
     """The request, Hydra's overrides and the experiment of each job; raises ConfigError with all that is wrong."""
-    from cnntrain.cli import composition, overrides
-    from cnntrain.experiment import parse
+    from cnntrain.cli import mistyped_keys, overrides
 
     request = overrides.read_request(words, verbs=list(VERBS))
+    if mistyped := mistyped_keys.problems_with_keys(request):
+        raise ConfigError(*mistyped)
+    from cnntrain.cli import composition  # loads Hydra, which takes longer than all the rest
+    from cnntrain.experiment import parse
+
     prepared, problems = overrides.prepare(request)
     return request, prepared, composition.check(request, prepared, problems, parse=parse)
 

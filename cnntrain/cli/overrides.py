@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
-from cnntrain.settings import unknown
 
 PRIMARY = "train"
 TOGETHER = ("tracker",)  # groups of whose options several are chosen at once
@@ -112,13 +112,11 @@ def prepare(request: Request) -> tuple[list[str], list[str]]:
         key, value = match["key"].strip(), match["value"]
         group = key.partition("@")[0]
         if group in groups:
-            several = request.multirun or group in TOGETHER
-            names = option_names(value.strip("[]") if value and group in TOGETHER else value, several)
+            names = options_chosen(group, value, multirun=request.multirun)
             if group in TOGETHER and len(names) > 1:
                 text = f"{key}=[{','.join(names)}]"
-            wrong = [name for name in names if name not in groups[group]]
-            hint = " (several options need -m)" if not several and "," in (value or "") else ""
-            problems += [unknown(f"{group}={name}: no such option{hint}", name, groups[group]) for name in wrong]
+            wrong = wrong_options(group, value, groups[group], multirun=request.multirun)
+            problems += wrong
             if not wrong:
                 prepared.append(text.lstrip("+"))
         elif match["sign"].startswith("~") or group == "hydra" or group.startswith(("hydra.", "hydra/")):
@@ -128,6 +126,20 @@ def prepare(request: Request) -> tuple[list[str], list[str]]:
     unreadable = [text for text in prepared if not accepted(text, multirun=True)]
     problems += [f"{text.lstrip('+')}: can't be read; expected KEY=VALUE or GROUP=OPTION" for text in unreadable]
     return [text for text in prepared if text not in unreadable], problems
+
+
+def options_chosen(group: str, value: str | None, *, multirun: bool) -> list[str]:
+    """The options that an override of a group names."""
+    several = multirun or group in TOGETHER
+    return option_names(value.strip("[]") if value and group in TOGETHER else value, several)
+
+
+def wrong_options(group: str, value: str | None, valid: list[str], *, multirun: bool) -> list[str]:
+    """A text for each option that a group does not have."""
+    several = multirun or group in TOGETHER
+    hint = " (several options need -m)" if not several and "," in (value or "") else ""
+    names = options_chosen(group, value, multirun=multirun)
+    return [unknown(f"{group}={name}: no such option{hint}", name, valid) for name in names if name not in valid]
 
 
 def key_of(text: str) -> str:

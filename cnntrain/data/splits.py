@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import DataError
-from cnntrain.settings import unknown
 
 SLICE = re.compile(r"(?P<part>[\w.-]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
 

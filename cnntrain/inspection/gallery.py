@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
 from cnntrain.models import MODELS, Architecture
 from cnntrain.models.cost import multiply_adds
 from cnntrain.runtime import backend
 from cnntrain.runtime.terminal import Terminal
-from cnntrain.settings import unknown
 
 if TYPE_CHECKING:
     import keras

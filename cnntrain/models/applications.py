@@ -13,6 +13,7 @@ from cnntrain.models.base import Architecture, Preprocess
 from cnntrain.models.keras_file import UNLOADABLE, check_network, check_weights
 from cnntrain.models.keras_weights import factory, fetch_weights, instead_of_download
 from cnntrain.runtime import backend
+from cnntrain.settings import FilePath
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +49,7 @@ class Application(Architecture):
 
     name: str = "application"
     backbone: Backbone = "EfficientNetB0"
-    weights: Literal["imagenet"] | Path | None = None
+    weights: Literal["imagenet"] | FilePath | None = None
     preprocess: Preprocess | None = None
 
     title = "a network of keras.applications"

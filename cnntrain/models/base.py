@@ -4,14 +4,16 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from cnntrain.settings import Between, Fraction
+from annotated_types import Ge
+
+from cnntrain.settings import Fraction
 
 if TYPE_CHECKING:
     import keras
 
 Preprocess = Literal["unit", "tf", "caffe", "torch", "raw"]
 Resize = Literal["stretch", "crop_or_pad", "crop", "crop_and_resize"]
-Side = Annotated[int, Between(1)]
+Side = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, kw_only=True)

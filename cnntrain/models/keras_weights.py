@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from cnntrain.errors import DataError
 from cnntrain.runtime import backend
-from cnntrain.runtime.download import FAILURES, download, has_checksum
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +42,8 @@ def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_t
 
     Raises DataError, within seconds where there is no network, that says where to put which file.
     """
+    from cnntrain.runtime.download import FAILURES, download, has_checksum
+
     file = weights_file(backbone, input_shape, include_top=include_top)
     there = file.path.is_file()
     if there and has_checksum(file.path, file.checksum):

@@ -19,7 +19,7 @@ from cnntrain.models.applications import (
 from cnntrain.models.base import Architecture, Preprocess
 from cnntrain.models.keras_file import UNLOADABLE, check_network, load_network
 from cnntrain.runtime import backend
-from cnntrain.settings import Count, Fraction
+from cnntrain.settings import Count, FilePath, Fraction
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +43,7 @@ class Transfer(Architecture):
 
     name: str = "transfer"
     backbone: Backbone | None = "Xception"
-    weights: Literal["imagenet"] | Path | None = None
+    weights: Literal["imagenet"] | FilePath | None = None
     preprocess: Preprocess | None = None
     dropout: Fraction = 0.0
     hidden_units: Count | None = None

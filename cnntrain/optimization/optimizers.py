@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cnntrain.settings import Count, Fraction, NonNegative, Positive, convert, fields_of, unknown
+from cnntrain.did_you_mean import unknown
+from cnntrain.settings import Count, Fraction, NonNegative, Positive, convert, fields_of
 
 if TYPE_CHECKING:
     import keras

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cnntrain.settings import Text
 from cnntrain.trackers.base import Row, Status, TrackedRun, numbers
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class MLflow:
     `uri`: sqlite:///FILE, or the address of a server. Pictures lie beside the file, in `mlflow_artifacts`.
     """
 
-    uri: str = "sqlite:///outputs/mlflow.db"
-    experiment: str = "cnntrain"
+    uri: Text = "sqlite:///outputs/mlflow.db"
+    experiment: Text = "cnntrain"
 
     packages: ClassVar[Sequence[str]] = ("mlflow", "sqlalchemy", "alembic")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from cnntrain.errors import ConfigError
+from cnntrain.settings import Text
 from cnntrain.trackers.base import Row, Status, TrackedRun
 
 EXIT_CODES: Mapping[Status, int] = {"finished": 0, "failed": 1, "stopped": 130}
@@ -20,8 +21,8 @@ class WeightsAndBiases:
     `mode`: offline keeps it below the run's folder until `wandb sync` sends it; online sends at once.
     """
 
-    project: str = "cnntrain"
-    entity: str | None = None
+    project: Text = "cnntrain"
+    entity: Text | None = None
     mode: Literal["offline", "online"] = "offline"
 
     packages: ClassVar[Sequence[str]] = ("wandb",)

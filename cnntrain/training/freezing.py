@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import keras
 
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
 from cnntrain.optimization.schedule import LAST_STAGES, Phase
-from cnntrain.settings import unknown
 
 
 @dataclass(frozen=True)

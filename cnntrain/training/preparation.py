@@ -10,11 +10,11 @@ from cnntrain.data.examples import LabeledImages
 from cnntrain.data.input_spec import WHITE, NetworkInput
 from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.file_source import FileSource, red_green_blue
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.experiment import Experiment
 from cnntrain.models import Architecture
 from cnntrain.runtime import backend
-from cnntrain.settings import unknown
 
 Group = TypeVar("Group", Architecture, Source)
 

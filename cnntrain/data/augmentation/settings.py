@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cnntrain.settings import Between, Fraction, NonNegative, Positive, WholeNumber
+from annotated_types import Interval
+
+from cnntrain.settings import Fraction, NonNegative, Positive, WholeNumber
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +50,19 @@ class Augmentation:
     vertical_flip: Fraction = 0.0
     pad_pixels: WholeNumber = 0
     translate_fraction: Fraction = 0.0
-    rotate_degrees: Annotated[float, Between(0, 180)] = 0.0
-    zoom_fraction: Annotated[float, Between(0, 0.9)] = 0.0
-    shear_degrees: Annotated[float, Between(0, 80)] = 0.0
+    rotate_degrees: Annotated[float, Interval(ge=0, le=180)] = 0.0
+    zoom_fraction: Annotated[float, Interval(ge=0, le=0.9)] = 0.0
+    shear_degrees: Annotated[float, Interval(ge=0, le=80)] = 0.0
     fill: Literal["black", "white", "edge", "reflect"] = "black"
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0
-    hue_degrees: Annotated[float, Between(0, 180)] = 0.0
+    hue_degrees: Annotated[float, Interval(ge=0, le=180)] = 0.0
     lighting: NonNegative = 0.0
     rand_augment: WholeNumber = 0
-    rand_augment_magnitude: Annotated[float, Between(0, 30)] = 9.0
+    rand_augment_magnitude: Annotated[float, Interval(ge=0, le=30)] = 9.0
     trivial_augment: bool = False
-    aug_mix_severity: Annotated[int, Between(0, 10)] = 0
+    aug_mix_severity: Annotated[int, Interval(ge=0, le=10)] = 0
     erasing: Fraction = 0.0
     erased_area: tuple[Fraction, Fraction] = (0.02, 0.33)
     erased_aspect_ratio: tuple[Positive, Positive] = (0.3, 3.3)

@@ -18,6 +18,7 @@ from cnntrain.data.sources.formats import FORMS, SUFFIXES, read_annotations
 from cnntrain.data.sources.formats.annotation import Numbers, Told
 from cnntrain.errors import DataError
 from cnntrain.runtime.wording import printable
+from cnntrain.settings import FilePath, Text
 
 NAMED = 5
 
@@ -35,11 +36,11 @@ class Annotations(FileSource):
     """
 
     source: str = "annotations"
-    path: Path
-    images: Path | None = None
+    path: FilePath
+    images: FilePath | None = None
     format: Literal["auto", "voc", "coco", "via", "yolo"] = "auto"
     objects: Objects = "largest"
-    label_attribute: str | None = None
+    label_attribute: Text | None = None
 
     def title(self) -> str:
         """What the data are, in words."""

@@ -8,7 +8,7 @@ import numpy as np
 from cnntrain.data import splits
 from cnntrain.data.examples import Examples, LabeledImages, Table
 from cnntrain.errors import DataError
-from cnntrain.settings import Count, Fraction, WholeNumber
+from cnntrain.settings import Count, Fraction, Text, WholeNumber
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Source:
     """
 
     source: str
-    train: str = "train"
+    train: Text = "train"
     validation: Fraction | str | None = None
     test: Fraction | str | None = None
     default_fraction: Fraction = 0.15

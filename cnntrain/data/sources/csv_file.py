@@ -17,6 +17,7 @@ from cnntrain.data.sources.file_source import NAMED, FileSource, Listing
 from cnntrain.data.sources.folder import PARTS
 from cnntrain.errors import DataError
 from cnntrain.runtime.wording import counted, printable
+from cnntrain.settings import FilePath, Text
 
 PART_OF_WORD = {word: part for part, words in PARTS.items() for word in words}
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
@@ -43,15 +44,15 @@ class CsvFile(FileSource):
     """
 
     source: str = "csv"
-    path: Path
-    root: Path | None = None
-    image_column: str = "image"
-    label_column: str = "label"
-    label_columns: tuple[str, ...] | None = None
-    suffix: str | None = None
-    split_column: str | None = None
-    group_column: str | None = None
-    box_columns: tuple[str, str, str, str] | None = None
+    path: FilePath
+    root: FilePath | None = None
+    image_column: Text = "image"
+    label_column: Text = "label"
+    label_columns: tuple[Text, ...] | None = None
+    suffix: Text | None = None
+    split_column: Text | None = None
+    group_column: Text | None = None
+    box_columns: tuple[Text, Text, Text, Text] | None = None
     box_form: Form = "xyxy"
     objects: Objects = "largest"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnntrain.data.sources.formats.annotation import Numbers, four_numbers
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import DataError
-from cnntrain.settings import unknown
 
 DELIMITERS = ",;\t|"
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from cnntrain.data.examples import Names, Table
 from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.digits import Digits
-from cnntrain.settings import Between, Count, WholeNumber
+from cnntrain.settings import Count, WholeNumber
 
 INK = 64  # of 255, from which a pixel belongs to a digit
 SHARES = (0.25, 0.6)  # of the canvas's side, that a digit's is
@@ -28,7 +29,7 @@ class DigitsOnCanvas(Source):
     """
 
     source: str = "digits_on_canvas"
-    canvas_size: Annotated[int, Between(24)] = 48
+    canvas_size: Annotated[int, Ge(24)] = 48
     copies: Count = 8
     clutter: WholeNumber = 6
     canvas_seed: WholeNumber = 0

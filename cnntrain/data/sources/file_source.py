@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from cnntrain.data.examples import Names, Table
 from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.drawn_boxes import DrawnBoxes
 from cnntrain.errors import DataError
 from cnntrain.runtime.wording import counted, printable
-from cnntrain.settings import Between, Count, Fraction
+from cnntrain.settings import Count, Fraction
 
 if TYPE_CHECKING:
     from cnntrain.data.image_files.check import Checked
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PILLOWS_LIMIT = 178_956_970  # pixels from which Pillow takes an image for a decompression bomb
 NAMED = 5
-Intensity = Annotated[int, Between(0, 255)]
+Intensity = Annotated[int, Interval(ge=0, le=255)]
 
 
 @dataclass(frozen=True)

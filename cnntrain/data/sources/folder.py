@@ -13,6 +13,7 @@ import numpy as np
 from cnntrain.data.sources.file_source import FileSource, Listing
 from cnntrain.errors import DataError
 from cnntrain.runtime.wording import counted, printable
+from cnntrain.settings import FilePath
 
 PARTS = {
     "train": ("train", "training"),
@@ -35,7 +36,7 @@ class Folder(FileSource):
     """
 
     source: str = "folder"
-    path: Path
+    path: FilePath
     label_from: Literal["folder", "file_name"] = "folder"
 
     def title(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from cnntrain.data.examples import Names, Table
 from cnntrain.data.sources.base import Source
 from cnntrain.errors import DataError
+from cnntrain.settings import FilePath, Text
 
 PARTS = {"train": "train", "test": "t10k"}
 LARGEST_GROWTH = 100  # images of digits shrink to a tenth
@@ -25,8 +26,8 @@ class Idx(Source):
     """
 
     source: str = "idx"
-    path: Path
-    class_names: tuple[str, ...] | None = None
+    path: FilePath
+    class_names: tuple[Text, ...] | None = None
 
     def title(self) -> str:
         """What the data are, in words."""

@@ -14,9 +14,9 @@ from cnntrain.data.sources.drawn_boxes import Objects
 from cnntrain.data.sources.tfds_features import find_features
 from cnntrain.data.sources.tfds_reading import Reading, decoded_if_small, read_parts
 from cnntrain.data.splits import SLICE
+from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.runtime.download import FAILURES, open_address
-from cnntrain.settings import Positive, unknown
+from cnntrain.settings import FilePath, Positive, Text
 
 MEBIBYTE = 2**20
 
@@ -34,8 +34,8 @@ class Tfds(Source):
     """
 
     source: str = "tfds"
-    name: str
-    data_dir: Path | None = None
+    name: Text
+    data_dir: FilePath | None = None
     memory_limit_mb: Positive = 1024
     objects: Objects = "largest"
 
@@ -118,6 +118,8 @@ def remedy(builder: Any) -> str:
 def unreachable_host(builder: Any) -> str | None:
     """The host of the set's files if it does not answer within seconds, through the proxy where one is set."""
     from urllib.error import HTTPError
+
+    from cnntrain.runtime.download import FAILURES, open_address
 
     urls = [url for url in builder.url_infos if urlsplit(url).scheme in ("http", "https")]
     address = urlsplit(urls[0] if urls else "https://storage.googleapis.com")
