@@ -19,7 +19,7 @@ from cnntrain.data.pipeline import Batches, NetworkInput
 from cnntrain.models import LeNet5
 from cnntrain.settings import read
 
-CONF = Path(__file__).parent.parent / "conf" / "augmentation"
+CONF = Path(__file__).parent.parent.parent / "conf" / "augmentation"
 SHIPPED = sorted(path.stem for path in CONF.glob("*.yaml"))
 MIXING = {"mixup", "cutmix", "mixup_cutmix"}
 

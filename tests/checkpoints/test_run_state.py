@@ -13,7 +13,7 @@ from cnntrain.experiment import Checkpoint
 from cnntrain.optimization.optimizers import Adam, Lion, Sgd, loss_scaled
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
-from tests.test_loop import batches, network_with_dropout
+from tests.training.test_loop import batches, network_with_dropout
 
 OPTIMIZERS = [
     Sgd(momentum=0.9),

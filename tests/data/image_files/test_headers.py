@@ -7,8 +7,8 @@ import tensorflow as tf
 from cnntrain.data.image_files.decode import upright
 from cnntrain.data.image_files.headers import orientation_of
 from cnntrain.export.saved_model import read_file
-from tests.difficult_files import GOOD, encoded, picture, with_orientation
-from tests.test_any_image import as_pillow_sees_it
+from tests.data.image_files.difficult_files import GOOD, encoded, picture, with_orientation
+from tests.data.image_files.test_examine import as_pillow_sees_it
 
 LOW_BITS = {
     f"{bits} bits, {name}": encoded(picture().quantize(2**bits), "PNG", bits=bits, **options)

@@ -8,7 +8,7 @@ import pytest
 from cnntrain.inspection import gallery
 from cnntrain.models import MODELS
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "README.md"
 
 # what papers or the tables of libraries say, in millions
 MULTIPLY_ADDS = {

@@ -24,9 +24,9 @@ from cnntrain.export.serving import serving_network
 from cnntrain.models import MODELS
 from cnntrain.models.box_head import BoxHead
 from tests.conftest import write_photos, write_run
-from tests.difficult_files import GOOD, with_orientation
+from tests.data.image_files.difficult_files import GOOD, with_orientation
 
-CLIENT = Path(__file__).parent.parent / "benchmarks" / "export_client.py"
+CLIENT = Path(__file__).parent.parent.parent / "benchmarks" / "export_client.py"
 POLICIES = [("stretch", None), ("crop", None), ("crop_or_pad", None), ("crop_and_resize", (0.0, 0.1, 1.0, 0.95))]
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 from cnntrain.data.sources.digits_on_canvas import DigitsOnCanvas
 from cnntrain.evaluation.predictions import Predictions
 from cnntrain.models.box_head import intersection_over_union
-from tests import annotation_writers as writers
+from tests.checkpoints.test_resume import Killed, assert_equal, at_call, kill
 from tests.conftest import read_metrics
-from tests.test_report import read_page
-from tests.test_resume import Killed, assert_equal, at_call, kill
-from tests.test_train import history_of
+from tests.data.sources import annotation_writers as writers
+from tests.report.test_page import read_page
+from tests.training.test_run import history_of
 
 CANVAS = [
     "report=false", "data=digits_on_canvas", "data.copies=1", "data.canvas_size=24", "data.clutter=0",

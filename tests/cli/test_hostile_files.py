@@ -15,7 +15,7 @@ import pytest
 from cnntrain.cli.main import main
 from cnntrain.models.keras_file import UNLOADABLE, check_weights, load_network
 from tests.conftest import write_photos
-from tests.difficult_files import huge_png
+from tests.data.image_files.difficult_files import huge_png
 
 GROWTH_KIB = 300 * 1024
 

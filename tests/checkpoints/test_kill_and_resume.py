@@ -13,10 +13,10 @@ import pytest
 
 from cnntrain.cli.main import main
 from cnntrain.runtime.run_dir import RunDir
-from tests.test_resume import assert_equal
+from tests.checkpoints.test_resume import assert_equal
 
 pytestmark = pytest.mark.slow
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "kill_and_resume.py"
+SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "kill_and_resume.py"
 WORDS = [
     "report=false", "data=digits", "batch_size=16",
     "schedule.phases.all={epochs: 8, learning_rate_schedule: constant}",

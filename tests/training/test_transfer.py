@@ -14,7 +14,7 @@ from cnntrain.data.sources.tfds import Tfds
 from cnntrain.models.transfer import Transfer
 from cnntrain.training import feature_cache
 from tests.conftest import read_metrics
-from tests.test_train import history_of, without_times
+from tests.training.test_run import history_of, without_times
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from cnntrain.data.examples import Table
 from cnntrain.data.sources.folder import Folder
 from cnntrain.data.unreadable_files import unreadable_file_named
 from cnntrain.errors import DataError
-from tests.difficult_files import (
+from tests.data.image_files.difficult_files import (
     BAD,
     GOOD,
     HEIGHT,

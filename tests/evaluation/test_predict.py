@@ -16,7 +16,7 @@ from cnntrain.evaluation.evaluate import read_run
 from cnntrain.models.imagenet import imagenet_classes
 from cnntrain.models.keras_weights import weights_file
 from tests.conftest import write_photos, write_run
-from tests.difficult_files import translucent
+from tests.data.image_files.difficult_files import translucent
 
 
 @pytest.fixture(scope="module")

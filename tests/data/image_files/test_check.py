@@ -15,7 +15,7 @@ from cnntrain.data.image_files.examine import Finding
 from cnntrain.data.image_files.workers import Job, examine_all
 from cnntrain.data.sources.folder import Folder
 from cnntrain.errors import DataError
-from tests.difficult_files import encoded, picture, write_classes
+from tests.data.image_files.difficult_files import encoded, picture, write_classes
 
 WHITE = (255, 255, 255)
 

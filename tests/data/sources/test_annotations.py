@@ -12,8 +12,8 @@ from cnntrain.data.examples import Table
 from cnntrain.data.sources.annotations import Annotations
 from cnntrain.data.sources.csv_file import CsvFile
 from cnntrain.errors import DataError
-from tests import annotation_writers as writers
-from tests.annotation_writers import CLASSES, Picture, boxes_of, pictures
+from tests.data.sources import annotation_writers as writers
+from tests.data.sources.annotation_writers import CLASSES, Picture, boxes_of, pictures
 
 WRITERS = {
     "labelimg": writers.write_labelimg,
