@@ -1,7 +1,6 @@
 """What a run says of itself when it begins: its header, run.json, and what it leaves out."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cnntrain.data.examples import LabeledImages
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
     from cnntrain.data.input_spec import NetworkInput
+    from cnntrain.training.trainer import Trainer
 
 SPLITS = ("train", "validation", "test")
 
@@ -25,23 +25,21 @@ def header(
     labeled: LabeledImages,
     network_input: "NetworkInput",
     model: "keras.Model",
-    *,
-    epochs: Mapping[str, int],
-    steps: int,
+    trainer: "Trainer",
     run_dir: RunDir,
 ) -> dict[str, str]:
-    """The header's lines. `epochs`: of each phase; `steps`: of an epoch."""
+    """The header's lines."""
     size = "×".join(map(str, network_input.shape))
     names = ", ".join(labeled.class_names[:8]) + (", …" if len(labeled.class_names) > 8 else "")
     counts = ", ".join(f"{len(labeled.split(name)):,} {name}" for name in SPLITS)
     fold = f", fold {experiment.data.fold} of {experiment.data.folds}" if experiment.data.folds else ""
-    phases = " + ".join(f"{name} {count}" for name, count in epochs.items())
-    words = "epoch" if list(epochs.values()) == [1] else "epochs"
+    phases = " + ".join(f"{name} {count}" for name, count in trainer.epochs.items())
+    words = "epoch" if list(trainer.epochs.values()) == [1] else "epochs"
     return {
         "model": f"{experiment.model.description}, {model.count_params():,} parameters, {size} input",
         "data": f"{experiment.data.title()}{fold}: {counts}",
         "classes": f"{len(labeled.class_names)}: {names}",
-        "training": f"{phases} {words} of {counted(steps, 'step')}, batch {experiment.batch_size},"
+        "training": f"{phases} {words} of {counted(trainer.training.steps, 'step')}, batch {experiment.batch_size},"
         f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
         "device": backend.device_name(),
         "run": str(run_dir),

@@ -60,29 +60,15 @@ def run(
         resume_command = f"cnntrain resume {shlex.quote(str(run_dir))}"
         with resource_errors.named(experiment, going_on=resume_command, folder=run_dir.path):
             terminal = Terminal(run_dir.log, every_epoch=experiment.epoch_lines == "all")
-            keeper = StateKeeper(
-                model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback"
-            )
             followers = Followers(experiment.tracker, run_dir, terminal.warning)
-            training, validation = splits(experiment, labeled, network_input)
             trainer = build_trainer(
-                experiment,
-                model,
-                training=training,
-                validation=validation,
-                keeper=keeper,
-                followers=followers,
-                terminal=terminal,
-                requests=requests,
-                resume_command=resume_command,
-            )
+                experiment, model, *splits(experiment, labeled, network_input), run_dir=run_dir, followers=followers,
+                terminal=terminal, requests=requests, resume_command=resume_command,
+            )  # fmt: skip
             record = run_record(experiment, labeled, network_input, model, command=command, job_number=job_number)
             run_dir.write_config(to_mapping(experiment))
             run_dir.write_json(run_dir.record, resumed.record(record) if resumed else record)
-            facts = header(
-                experiment, labeled, network_input, model, epochs=trainer.epochs, steps=training.steps, run_dir=run_dir
-            )
-            terminal.header(facts)
+            terminal.header(header(experiment, labeled, network_input, model, trainer, run_dir))
             report_ignored(experiment, labeled, run_dir=run_dir, terminal=terminal)
             if resumed:
                 run_dir.metrics.unlink(missing_ok=True)  # of a run that is extended
@@ -96,7 +82,7 @@ def run(
                     )  # fmt: skip
                 if experiment.report:
                     write_page(run_dir, labeled, model)
-            took, saving = duration(time.perf_counter() - started), duration(keeper.seconds)
+            took, saving = duration(time.perf_counter() - started), duration(trainer.keeper.seconds)
             terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
             terminal.next_commands(run_dir.path, followers.next_commands())
     return trainer.progress.best[0] if trainer.progress.best else float("nan")
@@ -160,10 +146,10 @@ def training_examples(
 def build_trainer(
     experiment: Experiment,
     model: "keras.Model",
-    *,
     training: "Split",
     validation: "Split",
-    keeper: StateKeeper,
+    *,
+    run_dir: RunDir,
     followers: Followers,
     terminal: Terminal,
     requests: StopRequests,
@@ -175,6 +161,7 @@ def build_trainer(
     from cnntrain.training.loop import Objective
     from cnntrain.training.trainer import Trainer
 
+    keeper = StateKeeper(model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback")
     objective = Objective(
         experiment.output_weights,
         experiment.label_smoothing,
@@ -182,7 +169,7 @@ def build_trainer(
     )
     listeners = [
         Display(terminal),
-        HistoryFile(keeper.run_dir),
+        HistoryFile(run_dir),
         Signals(requests),
         CheckpointWriter(keeper),
         TrackerLog(followers),
