@@ -31,9 +31,9 @@ CHOICES: dict[str, tuple[str, Mapping[str, type]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds for a quick trial; null is none.
+    """Limits for a quick trial; null is no limit.
 
-    `steps`: so many batches of an epoch, and of an evaluation. `epochs_per_phase`: so many epochs of a phase.
+    `steps`: batches of an epoch, and of an evaluation, at most. `epochs_per_phase`: epochs of a phase, at most.
     """
 
     steps: Count | None = None
@@ -42,11 +42,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """When the state that `cnntrain resume` goes on from is written, beside the end of each phase.
+    """When checkpoints for `cnntrain resume` are written, besides at the end of each phase.
 
     `min_seconds`: at the end of each epoch, unless the last one is younger; a phase of short epochs is not held up
-    by writing then, and a killed run repeats no more than that. `every_minutes`: so often within an epoch; null: not
-    at all. `keep`: the last so many stay.
+    by writing then, and a killed run repeats no more than that. `every_minutes`: how often within an epoch; null: not
+    at all. `keep`: how many of the last ones are kept.
     """
 
     min_seconds: NonNegative = 10.0
@@ -69,11 +69,11 @@ class Rollback:
 class Experiment:
     """All that decides a run.
 
-    `seed` fixes the weights' start, the order of examples and every random change of an image.
+    `seed` fixes the initial weights, the order of examples and every random augmentation.
     `precision`: the layers compute in it; weights and the classifier stay in float32.
-    `label_smoothing`: so much of each target is spread over all classes.
+    `label_smoothing`: the share of each target that is spread over all classes.
     `class_weights`: `balanced`, or a weight for classes by name; null weighs all examples alike.
-    `loss_weights`: what the loss of each output counts for, by its name; those not named count as usual.
+    `loss_weights`: the weight of each output's loss, by the output's name; those not named keep their usual weight.
     `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
     `report`: whether the run ends by writing its page, report.html.

@@ -169,7 +169,7 @@ def describe(annotation: Any) -> str:
 
 
 def describe_bound(bound: object) -> str:
-    """A number's range in words; nothing for what is none."""
+    """A number's range in words; empty for other marks."""
     match bound:
         case Ge(ge=low):
             return f"at least {low}"

@@ -1,2 +1,2 @@
-"""A run that stopped goes on: what is saved of it, and when (state_keeping, checkpoint), and how one run
-(resuming, resumption) or what is left of a multirun goes on from there."""
+"""Resuming: what is saved of a run, and when (run_state, checkpoint), and how one run (resume, resumed) or what is
+left of a multirun goes on from there."""

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on, in safetensors files that notice their own damage.
+"""Checkpoints: all that resuming a run needs, in safetensors files that notice their own damage.
 
 The file's metadata hold the facts (JSON), the arrays' names in their order (JSON), and a SHA-256 of both and of each
 array's dtype, shape and bytes.
@@ -101,7 +101,7 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def save(self, state: State, *, epoch: int, step: int, best_model: Path) -> None:
-        """Begins to write the state after so many whole epochs of the run and steps of the next.
+        """Starts writing the state after a number of whole epochs and of steps of the next.
 
         First waits for the checkpoint before; raises what went wrong with that. `best_model` may not be there yet.
         """

@@ -12,8 +12,8 @@ from cnntrain.runtime.wording import counted
 class Progress:
     """How far a run has come: its place in the schedule, its history, and the best epoch so far.
 
-    Of the phase under way (before the first: ""), so many `epochs` are finished, and of its next one so many
-    `steps`, in so many `seconds`, of which `input_seconds` were spent waiting for batches. `rollbacks`: how often
+    Of the phase under way (before the first: ""), `epochs` are finished, and of its next one
+    `steps`, in `seconds`, of which `input_seconds` were spent waiting for batches. `rollbacks`: how often
     it went back because a number was not finite.
     """
 

@@ -1,4 +1,4 @@
-"""What a stopped run, or a finished one that is made longer, goes on from; and what would make it another run."""
+"""Where a stopped run resumes, or a finished one that is extended; and what would make it a different run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
 def prepared(
     run_dir: RunDir, before: Experiment, now: Experiment, changed: Sequence[str], *, force: bool
 ) -> Resumed:
-    """What a run goes on from; raises ConfigError where it would become another run, unless `force`."""
+    """Where a run resumes; raises ConfigError if it would become a different run, unless `force`."""
     found, complaints = newest(run_dir.checkpoints)
     warnings = [f"{text}; the one before is taken" for text in complaints]
     if found is None and run_dir.finished:
@@ -49,7 +49,7 @@ def prepared(
 
 
 def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, steps: int) -> None:
-    """Raises ConfigError where a finished run is to go on, and its last phase is at its end all the same."""
+    """Raises ConfigError if a finished run is resumed without its last phase being extended."""
     limit = now.limits.epochs_per_phase
     name, phase = list(now.schedule.phases.items())[-1]
     length = now.schedule.lengths(steps, limit=limit)[name]
@@ -109,7 +109,7 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
 
 
 def longer_patience(before: Experiment, now: Experiment, name: str, setting: str) -> bool:
-    """Whether a change lets a phase go on for longer without a gain: what it has done, it would have done so too."""
+    """Whether a change only makes a phase more patient: what it has done so far, it would have done just the same."""
     if setting != "early_stopping_patience":
         return False
     was = before.schedule.phases[name].early_stopping_patience

@@ -1,4 +1,4 @@
-"""What a run that goes on begins with."""
+"""What a resumed run begins with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FORCE = "--force goes on nevertheless; the result is then not that of a run that
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run that goes on: what was recorded of it, the checkpoint (None: it begins anew), and what is new."""
+    """A resumed run: what was recorded of it, the checkpoint (None: it starts over), and what is new."""
 
     recorded: Mapping[str, Any]
     found: Found | None
@@ -36,7 +36,7 @@ class Resumed:
         )
 
     def record(self, now: Mapping[str, Any]) -> dict[str, Any]:
-        """run.json of a run that goes on: how it began, what it is now, and when it was resumed."""
+        """run.json of a resumed run: how it began, what it is now, and when it was resumed."""
         if self.found is None:
             return dict(now)
         began = {key: self.recorded[key] for key in ("command", "started", "job") if key in self.recorded}

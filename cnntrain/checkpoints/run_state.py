@@ -39,7 +39,7 @@ class StateKeeper:
     """Saves the state of one run, and puts it back: the model's variables, the optimizer's, sums and progress.
 
     The model's are all of them: beside weights also the moving averages of BatchNormalization, and where the
-    random numbers of dropout go on. The best network so far waits in memory for the next time that the state is
+    random state of dropout is restored. The best network so far waits in memory for the next time that the state is
     written, so that both are always of one moment. `each_epoch`: whatever settings.min_seconds says.
     """
 
@@ -94,7 +94,7 @@ class StateKeeper:
             self.seconds += time.perf_counter() - start
 
     def save_within_epoch(self, progress: Progress, loop: Loop) -> None:
-        """Saves every so many minutes; raises what went wrong with the checkpoint before."""
+        """Saves every few minutes; raises what went wrong with the previous checkpoint."""
         self.checkpoints.raise_failure()
         if self.every_seconds and time.monotonic() - self._saved_at >= self.every_seconds:
             self.save(progress, loop)

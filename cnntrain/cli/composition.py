@@ -59,7 +59,7 @@ def check(
 
 
 def jobs(request: Request, overrides: list[str]) -> Iterator[list[str]]:
-    """The overrides of each job; a sweep with a sweeper of its own counts as one, without what is swept."""
+    """The overrides of each job; a sweep by another sweeper counts as one job, without what is swept."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(overrides)

@@ -16,7 +16,7 @@ EXAMPLES = (
     ("cnntrain tracker=mlflow,tensorboard", "other programs keep the run's numbers and pictures too"),
     ("cnntrain experiment=smoke", "two steps of everything, to see that it works"),
     ("cnntrain … --cfg job", "show the configuration, don't train"),
-    ("cnntrain resume RUN", "go on with a run that was stopped"),
+    ("cnntrain resume RUN", "resume a run that was stopped"),
     ("cnntrain evaluate RUN --split validation", "measure a trained network"),
     ("cnntrain report RUN", "a page that explains a run (each run ends by writing one)"),
     ("cnntrain compare RUN RUN", "which is better, and is it more than chance"),

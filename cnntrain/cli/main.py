@@ -113,7 +113,7 @@ def resume(words: list[str]) -> int:
     parser.add_argument(
         "changes", nargs="*", metavar="KEY=VALUE", help="what is to change, such as schedule.phases.all.epochs=60"
     )
-    parser.add_argument("--force", action="store_true", help="go on although the result would not be the same")
+    parser.add_argument("--force", action="store_true", help="resume even if the result would not be the same")
     options = parser.parse_intermixed_args(words)
     from cnntrain.checkpoints import multirun
     from cnntrain.cli.resume_verb import GoingOn, resume_multirun
@@ -230,7 +230,7 @@ def print_help(*, keys: bool = False) -> int:
 
 VERBS = {
     "train": Verb("train a network: cnntrain [train] key=value…", train),
-    "resume": Verb("go on with a stopped run, or with a finished one for longer: cnntrain resume RUN", resume),
+    "resume": Verb("resume a stopped run, or extend a finished one: cnntrain resume RUN", resume),
     "models": Verb("the gallery of architectures; cnntrain models NAME shows one, layer by layer", models),
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),
     "bench": Verb("time each stage of the input, and the network: cnntrain bench key=value…", bench),

@@ -1,6 +1,6 @@
 """A command line's overrides, made such that Hydra takes them: checked options, quoted values.
 
-Hydra answers one mistake at a time, and its grammar refuses many paths.
+Hydra reports one mistake at a time, and its grammar refuses many paths.
 """
 
 import re

@@ -66,7 +66,7 @@ def resume_multirun(folder: Path, going_on: GoingOn, report: Callable[[CnntrainE
 
 
 def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """The run folder of each job, and what goes on with it or begins it."""
+    """The run folder of each job, and the command that resumes or starts it."""
     began = folders_of_jobs(folder)
     jobs = read_jobs(folder)
     for number, values in enumerate(jobs):

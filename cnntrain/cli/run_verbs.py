@@ -69,7 +69,7 @@ def predict(words: list[str]) -> int:
         "network", metavar="RUN|NAME", help="a run's folder, or a network that Keras trained on ImageNet: ResNet50"
     )
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--top", type=positive, default=3, metavar="K", help="so many classes an image (default: 3)")
+    parser.add_argument("--top", type=positive, default=3, metavar="K", help="classes for each image (default: 3)")
     form = parser.add_mutually_exclusive_group()
     for name in ("json", "csv"):
         text = f"print {name.upper()}, image by image"

@@ -42,7 +42,7 @@ class Images:
         raise TypeError(f"{type(self).__name__} stores nothing")
 
     def find_unreadable(self) -> tuple[int, str] | None:
-        """The row of the first image that can't be read, and why; None where there is none."""
+        """The row of the first image that can't be read, and why; None if all can."""
         return None
 
     def fingerprint_pieces(self) -> list[np.ndarray]:

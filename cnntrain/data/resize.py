@@ -69,7 +69,7 @@ def placed(
 
 
 def corners(spare: tf.Tensor, places: tf.Tensor | None) -> tf.Tensor:
-    """Top and left, int32 (…, 2), of boxes that leave so many rows and columns (…, 2) of their images free."""
+    """Top and left, int32 (…, 2), of boxes that leave `spare` rows and columns (…, 2) of their images."""
     if places is None:
         return spare // 2
     free = tf.cast(spare + 1, tf.float32)

@@ -51,7 +51,7 @@ def drawn_text(text: str) -> tuple[str, str | None]:
 
 
 class PictureFolder:
-    """A folder that pictures are written to, each under a name of its own."""
+    """A folder that pictures are written to, each under a different name."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -116,7 +116,7 @@ def run_paced(
     *,
     done: int = 0,
 ) -> Iterator[int]:
-    """Calls the graph until so many steps are done, about a second a time; gives the number done so far."""
+    """Runs the graph for a number of steps, about a second a call; yields the number done so far."""
     start = time.perf_counter()
     iterator = iter(batches)
     pace.waited += time.perf_counter() - start
@@ -147,7 +147,7 @@ class EvaluationLoop:
     def run(
         self, batches: tf.data.Dataset, steps: int, *, between_calls: Callable[[], None] = lambda: None
     ) -> dict[str, float]:
-        """The metrics over so many batches, by name; `between_calls` is called about once a second."""
+        """The metrics over a number of batches, by name; `between_calls` is called about once a second."""
         self.sums.reset()
         for _ in run_paced(self.run_steps, batches, steps, self.sums, self.pace):
             between_calls()

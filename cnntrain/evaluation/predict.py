@@ -111,7 +111,7 @@ def find_network(name: str, *, resize: str | None, crop_box: list[float] | None)
 
 
 def image_network(backbone: str, *, resize: str, crop_box: list[float] | None) -> ImageNetwork:
-    """Keras's network, its weights at hand; raises DataError where they can't be had."""
+    """Keras's network and its weights; raises DataError if they can't be downloaded."""
     settings = {"backbone": backbone, "weights": "imagenet", "resize": resize, "crop_box": crop_box}
     application, problems = read(Application, settings, "")
     if application is None:

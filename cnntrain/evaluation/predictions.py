@@ -147,7 +147,7 @@ class Predictions:
         return self.probabilities[np.arange(len(self)), self.predicted]
 
     def write(self, path: Path) -> None:
-        """Writes them; float32 numbers keep every digit, and names their bytes. A box that is none is left empty."""
+        """Writes them; float32 numbers keep every digit, and names their bytes. Missing boxes are left empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         box_columns = BOX_COLUMNS if self.boxes else ()

@@ -82,7 +82,7 @@ def write_keras(serving: "Serving", path: Path) -> None:
 
 
 def add_class_names(serving: "Serving", path: Path) -> None:
-    """Adds class_names.json to a zip file, or behind a file that is none."""
+    """Adds class_names.json to a zip file, or appends one to another file."""
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{CLASS_NAMES}.json", json.dumps(serving.class_names, ensure_ascii=False))
 

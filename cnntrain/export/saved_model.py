@@ -87,7 +87,7 @@ def read_file(file: tf.Tensor, background: Color) -> tf.Tensor:
 
 
 def read_png(file: tf.Tensor, background: Color) -> tf.Tensor:
-    """uint8 pixels (height, width, 3) of a PNG; asked for alpha that there is none of, TensorFlow garbles some."""
+    """uint8 pixels (height, width, 3) of a PNG; asked for alpha that a PNG lacks, TensorFlow garbles some."""
     return tf.cond(
         has_alpha(file),
         lambda: opaque(tf.io.decode_png(file, channels=4), background),

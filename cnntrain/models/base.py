@@ -82,7 +82,7 @@ class Architecture:
         return self.preprocess or "unit"
 
     def channels(self, of_data: int) -> int:
-        """The channels that the network takes from images of so many: ImageNet's means are for three."""
+        """The channels that the network takes, given those of the images: ImageNet's means are for three."""
         return 3 if self.preprocess_mode in ("caffe", "torch") else of_data
 
     def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:

@@ -22,7 +22,7 @@ class BoxHead:
     """What the four units of the box output stand for, and the loss that trains them.
 
     They are center y, center x, height and width, the last two as square roots with `square_root_sides`: then an
-    error of so many pixels costs less of a large box than of a small one. `loss` is mse or huber of these numbers,
+    error of a few pixels costs less for a large box than for a small one. `loss` is mse or huber of these numbers,
     or 1 less the boxes' iou, giou or ciou.
 
     Sources: Rezatofighi et al., "Generalized Intersection over Union", 2019; Zheng et al., "Distance-IoU Loss:

@@ -22,7 +22,7 @@ MODULE_B: tuple[Chain, ...] = (
     [(192, 1), (224, WIDE), (256, HIGH)],
     [(192, 1), (192, HIGH), (224, WIDE), (224, HIGH), (256, WIDE)],
 )
-# Branches of a reduction: the last convolution has stride 2; max pooling is a branch of its own.
+# Branches of a reduction: the last convolution has stride 2; max pooling is a separate branch.
 REDUCTION_A: tuple[Chain, ...] = ([(384, 3)], [(192, 1), (224, 3), (256, 3)])
 REDUCTION_B: tuple[Chain, ...] = ([(192, 1), (192, 3)], [(256, 1), (256, WIDE), (320, HIGH), (320, 3)])
 

@@ -30,7 +30,7 @@ UNLOADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-LARGEST_GROWTH = 4  # weights hardly compress: what unpacks to more than so many times the file's size is a bomb
+LARGEST_GROWTH = 4  # weights hardly compress: what unpacks to more than this many times the file's size is a bomb
 ALWAYS_ALLOWED_BYTES = 2**26
 WEIGHTS = "model.weights.h5"
 

@@ -65,7 +65,7 @@ class Curve(LearningRateSchedule):
 def with_factors(
     kind: type[keras.optimizers.Optimizer], factors: Sequence[float]
 ) -> type[keras.optimizers.Optimizer]:
-    """The kind of optimizer whose learning rate is multiplied for each variable by a factor of its own."""
+    """The optimizer class with a learning-rate factor for each variable."""
 
     class WithFactors(kind):
         def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:

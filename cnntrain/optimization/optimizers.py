@@ -25,10 +25,10 @@ class Optimizer:
     l2 · w before momentum and clipping; biases and normalization are spared, and the reported loss is
     without it.
     `clip_norm`: the bound of all gradients' common norm. `clip_value`: that of each element.
-    `gradient_accumulation_steps`: so many batches make one update. `ema_momentum`: the weights that are
+    `gradient_accumulation_steps`: the number of batches that make one update. `ema_momentum`: the weights that are
     evaluated and saved are an exponential moving average of those that are trained.
     `phases`: values of single phases by the phase's name, for what is null here; a value that is given here wins.
-    A phase without values of its own takes those of `all`.
+    A phase that gives no values takes those of `all`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Optimizer:
     def for_phase(self, phase: str) -> Self:
         """The optimizer of one phase, with no value left open: given here, or by the phase, or the default.
 
-        Raises ValueError where the phase's values are none of this optimizer's.
+        Raises ValueError where the phase gives values that this optimizer does not take.
         """
         cls: type = type(self)
         annotations = {name: kind for name, kind in fields_of(cls).items() if name not in ("name", "phases")}

@@ -30,17 +30,18 @@ class Phase:
     cosine: half a cosine down to `final_fraction` of it; one_cycle: a straight rise from a 25th in the first
     30 % of the phase, then half a cosine down to `final_fraction`.
 
-    `warmup_epochs`: before that, a straight rise from near 0 over so many epochs (not with one_cycle).
-    `early_stopping_patience`: the phase ends after so many epochs in which validation accuracy did not
-    improve (by more than `early_stopping_min_delta`); null: never.
+    `warmup_epochs`: before that, a straight rise from near 0 over this many epochs (not with one_cycle).
+    `early_stopping_patience`: the phase ends after this many epochs without a gain in validation accuracy
+    of more than `early_stopping_min_delta`; null: never.
 
-    `trainable`: what learns; the rest stands still. `all`; `head`, the layers above the features; `last_stage`,
-    `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the papers' tables);
-    patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the names.
-    `batchnorm`: whether BatchNormalization in what learns goes on adapting, or stays `frozen`: its statistics
-    and its own weights; that of frozen layers always stands still.
-    `layer_decay`: each stage below the head learns at so much of the rate of the one above it; 1: all alike.
-    `cache_views`: the frozen part sees so many augmented views of each training image, once each, instead of a
+    `trainable`: which layers are trained; the others are frozen. `all`; `head`, the layers above the features;
+    `last_stage`, `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the
+    papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the names.
+    `batchnorm`: whether BatchNormalization in trained layers keeps adapting, or stays `frozen`: its statistics
+    and its own weights; that of frozen layers is always frozen.
+    `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the one above
+    it; 1: all alike.
+    `cache_views`: the frozen part sees this many augmented views of each training image, once each, instead of a
     new one every epoch; null: a new one every epoch (without augmentation there is only one).
     """
 

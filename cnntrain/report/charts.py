@@ -111,7 +111,7 @@ class Chart:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """The range of values, widened where it is none."""
+    """The range of values, widened if they are all equal."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 

@@ -25,7 +25,7 @@ class Gallery:
     """Mistakes, the surest first; hits, the least sure first; pictures by (true, predicted) class; boxes that fit
     worst, and typical ones.
 
-    `missing` says why there are none.
+    `missing` says why there are no pictures.
     """
 
     mistakes: list[Picture] = dataclasses.field(default_factory=list)

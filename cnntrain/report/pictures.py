@@ -131,7 +131,7 @@ def ordered(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def of_cells(predictions: Predictions, cells: Iterable[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
-    """The places to draw for each cell (true, predicted), the surest first: so many each that all together are few."""
+    """The places to draw for each cell (true, predicted), the most confident first, and few in all."""
     members = {
         (true, predicted): np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
         for true, predicted in cells

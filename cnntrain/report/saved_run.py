@@ -31,7 +31,7 @@ class SavedRun:
 
     @classmethod
     def read(cls, path: Path) -> "SavedRun":
-        """The run of a folder; raises DataError where there is none, or where a file of it is damaged."""
+        """The run in a folder; raises DataError if there is none, or if a file of it is damaged."""
         run_dir = RunDir.open(path)
         try:
             experiment = parse(run_dir.read_config())
@@ -60,13 +60,13 @@ class SavedRun:
         return self.run_dir.path.resolve().name
 
     def predictions_of(self, split: str) -> Predictions | None:
-        """The predictions to the images of a split; None where there are none, or none of a finished run."""
+        """The predictions for a split's images; None if there are none, or the run isn't finished."""
         found = self.predictions.split(split) if self.predictions and self.metrics else None
         return found if found is not None and len(found) else None
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """metrics.json, empty where there is none; raises DataError."""
+    """metrics.json, empty if it does not exist; raises DataError."""
     try:
         return json.loads(path.read_text()) if path.is_file() else {}
     except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """history.csv, empty where there is none; raises DataError."""
+    """history.csv, empty if it does not exist; raises DataError."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return [

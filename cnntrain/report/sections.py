@@ -20,7 +20,7 @@ TOLD_ELSEWHERE = ("command", "class_names", "class_counts")
 class Headline:
     """The test's outcome; `majority` is what always naming the commonest class of training would reach.
 
-    `of_examples`: of so many test images, where limits.steps cut the test short.
+    `of_examples`: the number of test images, if limits.steps cut the test short.
     """
 
     accuracy: float

@@ -84,7 +84,7 @@ def label_of(shares: np.ndarray, class_names: tuple[str, ...]) -> str:
 
 
 def rectangle_of(box: np.ndarray | None) -> Rectangle | None:
-    """A box (4,), center y and x, height and width in fractions, on its picture; None where there is none."""
+    """A box (4,), center y and x, height and width in fractions, on its picture; None if there is no box."""
     if box is None or not box[2]:
         return None
     y, x, height, width = box.tolist()

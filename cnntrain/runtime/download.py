@@ -36,7 +36,7 @@ def download(address: str, path: Path, *, checksum: str | None = None) -> None:
 
 
 def open_address(address: str, *, seconds: float = SECONDS_TO_ANSWER, method: str = "GET") -> Any:
-    """The response to a request; raises OSError or HTTPException, TimeoutError if none comes in so many seconds.
+    """The response to a request; raises OSError or HTTPException, TimeoutError if none comes in time.
 
     A timeout for each attempt would not bound the whole: names are looked up first, and a host may have
     several addresses that are all tried.
@@ -72,7 +72,7 @@ def has_checksum(path: Path, checksum: str | None) -> bool:
 
 
 def hasher(checksum: str | None) -> Any:
-    """The hash that gives so many digits: MD5 tells damaged files from whole ones, no more."""
+    """The hash function whose digest has as many digits; MD5 only tells damaged files from whole ones."""
     return hashlib.md5(usedforsecurity=False) if checksum and len(checksum) == 32 else hashlib.sha256()
 
 

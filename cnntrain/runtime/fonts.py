@@ -36,5 +36,5 @@ def characters_of_fonts() -> dict[str, frozenset[int]]:
 
 
 def font_file(text: str) -> str | None:
-    """The file of a font that draws all of a text, None where there is none."""
+    """The file of a font that has all characters of a text, or None."""
     return next((file for file, known in characters_of_fonts().items() if set(map(ord, text)) <= known), None)

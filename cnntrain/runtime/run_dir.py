@@ -80,7 +80,7 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """The folder of a run that exists; raises DataError where there is none."""
+        """The folder of an existing run; raises DataError if it is not one."""
         run_dir = cls(path)
         if not run_dir.config.is_file():
             kind = "has no config.yaml in it" if path.is_dir() else "is not a folder"
@@ -91,7 +91,7 @@ class RunDir:
     def reopen(cls, path: Path) -> "RunDir":
         """The folder of a run that exists, locked, without what a killed process had begun to write.
 
-        Raises DataError where there is none, ConfigError while another process trains in it.
+        Raises DataError if it is not a run, ConfigError while another process trains in it.
         """
         run_dir = cls.open(path)
         if not run_dir._locked():

@@ -87,7 +87,7 @@ class Terminal:
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar over so many images, which leaves nothing behind; gives the function that moves it."""
+        """A transient progress bar over a number of images; gives the function that advances it."""
         progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

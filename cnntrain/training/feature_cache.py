@@ -112,7 +112,7 @@ class FrozenLayers:
         self.features = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
 
     def reserve(self, what: str, images: int) -> bool:
-        """Whether the features of so many images fit into what is left of the bound; says so either way."""
+        """Whether the features of a number of images fit into what is left of the limit; says so either way."""
         shape = self.network.output.shape[1:]
         mib = images * math.prod(shape) * np.dtype(self.settings.dtype).itemsize / MIB
         size = f"{'×'.join(map(str, shape))} for {images:,} {what}, {mib:,.1f} MiB in {self.settings.dtype}"

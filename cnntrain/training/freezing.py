@@ -27,7 +27,7 @@ class Divided:
 
 
 def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Sequence[str]) -> None:
-    """Raises ConfigError where a phase names layers that the network has not."""
+    """Raises ConfigError where a phase names layers that the network doesn't have."""
     for name, phase in phases.items():
         trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
 

@@ -37,10 +37,10 @@ class Listener:
     """Is told what happens; does nothing about it. Override what matters."""
 
     def phase_begins(self, title: str) -> None:
-        """A phase begins, or goes on."""
+        """A phase begins, or is resumed."""
 
     def epoch_begins(self, label: str, step_count: int) -> None:
-        """The steps of an epoch begin, or go on."""
+        """The steps of an epoch begin, or are resumed."""
 
     def call_ended(self, call: CallEnd) -> None:
         """So many steps are done; may raise, where training is to end here."""

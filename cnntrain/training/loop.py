@@ -34,7 +34,7 @@ class Objective:
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
     ) -> tf.Tensor:
-        """A float32 scalar: the mean over the batch, of boxes over those that there are."""
+        """A float32 scalar: the mean over the batch; for boxes, over the images that have one."""
         loss_of_classes = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
         losses = []
         for name, weight in self.loss_weights.items():
@@ -78,7 +78,7 @@ class TrainingLoop:
         optimizer.build(self.variables)
 
     def run_epoch(self, batches: tf.data.Dataset, steps: int, *, done: int = 0) -> Iterator[int]:
-        """Trains for so many steps, of which the first are `done`, without their batches and with their sums.
+        """Trains until `steps` are done. The first `done` of them are skipped: `sums` holds their metrics.
 
         Gives the number of steps done so far, about once a second.
         """

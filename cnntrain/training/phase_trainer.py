@@ -37,11 +37,11 @@ class Split:
 
 
 class PhaseTrainer:
-    """Trains one phase, with an optimizer and a learning-rate curve of its own; can enter it anywhere.
+    """Trains one phase with its own optimizer and learning-rate schedule; can resume it at any step.
 
     What is frozen runs on each image once where its output can be kept (see `keep_features`), else in every step.
     `epochs`: of the phase. `optimizer`: its settings for the phase. `divided`: what trains of the model.
-    `resume_command`: what goes on with the run.
+    `resume_command`: the command that resumes the run.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class PhaseTrainer:
         self.accounted = features
 
     def diverged(self, what: str, epoch: int, step: int) -> str:
-        """What to say and advise when a number is none."""
+        """What to say and advise when a number is not finite."""
         return (
             f"epoch {epoch} of phase {self.name}: {what} by step {step};"
             f" {self.progress.reached()} is kept.\n"

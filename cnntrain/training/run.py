@@ -91,7 +91,7 @@ def run(
 def build_model(
     experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "keras.Model":
-    """The network; raises ConfigError where a phase names layers that it has not."""
+    """The network; raises ConfigError where a phase names layers that it doesn't have."""
     from cnntrain.training.freezing import check_phases
 
     model = experiment.model.build(network_input.shape, len(labeled.class_names))
@@ -125,7 +125,7 @@ def splits(
 
 
 def limited(batches: "Batches", limit: int | None) -> "Split":
-    """Batches, of which an epoch has at most so many."""
+    """A split's batches, with at most `limit` of them an epoch."""
     from cnntrain.training.phase_trainer import Split
 
     steps = -(-len(batches.examples) // batches.batch_size)
@@ -208,7 +208,7 @@ def train(trainer: "Trainer", run_dir: RunDir, requests: StopRequests) -> None:
 
 @contextlib.contextmanager
 def stop_said(trainer: "Trainer", terminal: Terminal) -> Iterator[None]:
-    """Where a signal stops the run inside the block, says what goes on with it."""
+    """When a signal stops the run inside the block, says how to resume it."""
     try:
         yield
     except Stopped:

@@ -71,7 +71,7 @@ class Trainer:
         self.under_way: PhaseTrainer | None = None
 
     def go_on(self, resumed: Resumed) -> None:
-        """Puts back the state of a checkpoint; begins anew where there is none."""
+        """Restores a checkpoint; starts over if there is none."""
         for text in resumed.warnings:
             self.terminal.warning(text)
         if resumed.found is None:

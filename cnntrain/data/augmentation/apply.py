@@ -19,7 +19,7 @@ Named = Mapping[str, tf.Tensor]
 def random_box(
     height: tf.Tensor, width: tf.Tensor, *, key: tf.Tensor, place: tf.Tensor, augmentation: Augmentation
 ) -> tf.Tensor:
-    """The part of one image that goes on, as a box; see operations.py."""
+    """The part of one image that is kept, as a box; see resize.py."""
     if augmentation.random_crop:
         return square_box(height, width, place)
     area, aspect_ratio = augmentation.crop_area, augmentation.crop_aspect_ratio

@@ -1,6 +1,6 @@
 """Where pixels lie: flips, shifts, and affine maps of a batch (batch, height, width, channels).
 
-Each image has a uint64 key (batch,) from randomness.py, or a number (batch,) of its own.
+Each image has a uint64 key (batch,) from keyed_random.py, or its own number (batch,).
 """
 
 import numpy as np
@@ -122,7 +122,7 @@ def affine(
 
     `down` and `right` are fractions of the height and width, rounded to whole pixels, so that a mere shift
     blurs nothing. `degrees` turn anticlockwise. `zoom` above 1 enlarges. `shear_right` moves a pixel right by
-    so many times its depth below the center, `shear_down` down by so many times its distance right of it.
+    this times its depth below the center, `shear_down` down by this times its distance to the right of it.
     `fill` is what moves in: `black`, `white`, the `edge` continued, or the image mirrored (`reflect`).
     """
     height, width = images.shape[1], images.shape[2]

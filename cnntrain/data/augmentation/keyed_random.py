@@ -1,7 +1,7 @@
 """Random numbers that are a function of (seed, epoch, example id, draw) and of nothing else.
 
 tf.random's stateless operations give one stream a seed, thus one call an image. These are plain integer
-operations, so that one call draws for a whole batch, of which each image has a key of its own.
+operations, so that one call draws for a whole batch, in which each image has its own key.
 Source of the mixing: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014
 (SplitMix64), whose finalizer is applied after each part of the key.
 

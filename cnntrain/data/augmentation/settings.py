@@ -26,13 +26,13 @@ class Augmentation:
 
     `horizontal_flip`: the probability that left and right are exchanged. Not for digits and text.
     `vertical_flip`: the probability that an image is turned upside down.
-    `pad_pixels`: the image is shifted by up to so many pixels each way; what moves in is zero (black).
+    `pad_pixels`: the image is shifted by up to this many pixels each way; what moves in is zero (black).
     `translate_fraction`: it is shifted by up to this fraction of its sides, in whole pixels.
     `rotate_degrees`: it is turned about its center. `zoom_fraction`: it is enlarged by 1 plus this.
     `shear_degrees`: its upright lines are slanted. `fill`: what moves in with these four and the policies.
     `brightness`, `contrast`, `saturation`: each is multiplied by 1 plus this. `hue_degrees`: hues are turned.
     `lighting`: the standard deviation of AlexNet's shift of colors along ImageNet's directions (there, 0.1).
-    `rand_augment`: so many random operations, at `rand_augment_magnitude` of 30.
+    `rand_augment`: the number of random operations, at `rand_augment_magnitude` of 30.
     `trivial_augment`: one random operation at a random strength.
     `aug_mix_severity`: a mixture of chains of random operations, this strong of 10.
     `erasing`: the probability that a rectangle of `erased_area` of the image, its width by its height in

@@ -1,4 +1,4 @@
-"""Looks at image files, in a process of its own that a hostile file may kill.
+"""Looks at image files, in a separate process that a hostile file may kill.
 
 `python -m cnntrain.data.image_files.examine SOCKET MAX_PIXELS` answers jobs until its connection ends (see
 workers.py). A file is decoded once by Pillow, and what TensorFlow would read wrongly, or not at all, is converted to

@@ -15,7 +15,7 @@ PNG_COLOR_TYPE, PNG_ALPHA = 25, 4  # the type's place in the file, and the type'
 
 
 def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
-    """EXIF's orientation, int32 () from 1 to 8, of an encoded JPEG or PNG; 1 where there is none that makes sense.
+    """EXIF's orientation, int32 () from 1 to 8, of an encoded JPEG or PNG; 1 if there is no valid one.
 
     Source: Exif 2.32, 4.5 and 4.6, whose tags are those of TIFF 6.0; PNG's third edition for its eXIf chunk.
     """
@@ -25,7 +25,7 @@ def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def start_in_jpeg(data: tf.Tensor) -> tf.Tensor:
-    """Where EXIF's data begin in a JPEG, 0 where there are none."""
+    """Where EXIF's data begin in a JPEG; 0 if there are none."""
 
     def is_exif(position: tf.Tensor) -> tf.Tensor:
         name = tf.stack([number(data, position + 4 + place, 1) for place in range(len(EXIF_NAME))])
@@ -74,7 +74,7 @@ def orientation_from(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
 
 
 def number(data: tf.Tensor, positions: tf.Tensor, size: int, little: tf.Tensor | bool = False) -> tf.Tensor:
-    """Unsigned numbers of so many bytes, int64, at positions (…); the first byte is the highest unless `little`.
+    """Unsigned numbers of `size` bytes, int64, at positions (…); the first byte is the highest unless `little`.
 
     Positions behind the end give what stands at the end: whether there is more is the caller's to check.
     """

@@ -164,7 +164,7 @@ def unusable(path: Path, problems: Mapping[int, str], count: int, *, limit: str 
 
 
 def label_of(line: Line) -> str:
-    """A line's class, empty where there is none or more than one."""
+    """A line's class; empty if it has none, or more than one."""
     columns = line.of("class ")
     if not columns:
         return line.values["label"].strip()

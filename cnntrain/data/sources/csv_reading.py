@@ -24,7 +24,7 @@ class Line:
 
     @property
     def box(self) -> Numbers | None:
-        """The box, None where there is none; raises ValueError for what is no number."""
+        """The box, or None; raises ValueError for what is not a number."""
         texts = [text.strip() for name, text in self.values.items() if name.startswith("box ")]
         return four_numbers(texts) if any(texts) else None
 

@@ -159,7 +159,7 @@ def reasons(bad: Sequence[tuple[str, str]]) -> str:
 
 
 def red_green_blue(background: str | tuple[int, int, int]) -> tuple[int, int, int]:
-    """A color as three numbers from 0 to 255; raises ValueError for a name that is none."""
+    """A color as three numbers from 0 to 255; raises ValueError for an unknown name."""
     if not isinstance(background, str):
         return background
     if background == "white":  # spares the import of Pillow at every start

@@ -77,7 +77,7 @@ def find(folder: Path, name: str, *, needed: bool = True) -> Path | None:
 
 
 def read_idx(path: Path | None, *, dimensions: int) -> np.ndarray:
-    """uint8 array of an idx file with so many dimensions; raises DataError where the file is damaged."""
+    """uint8 array of an idx file of `dimensions`; raises DataError where the file is damaged."""
     if path is None:
         raise DataError("an idx file is missing")
     try:

@@ -30,7 +30,7 @@ class Features:
     def pick(self, example: Any, objects: Objects) -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]":
         """The image of an example, the class and the box (4,) of one object, and how many objects there are.
 
-        A box is as in boxes.py, zeros where there is none; the class of an image without objects is -1.
+        A box is as in boxes.py, zeros if there is none; the class of an image without objects is -1.
         """
         import tensorflow as tf
 

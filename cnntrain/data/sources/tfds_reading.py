@@ -124,7 +124,7 @@ def write_record(reading: Reading, parts: list[str], path: Path) -> Content:
 
 
 def open_record(path: Path, channels: int) -> Content:
-    """What `write_record` wrote; boxes are none where the set has none."""
+    """What `write_record` wrote; boxes are None if the set has none."""
     from cnntrain.data.images import RecordImages
 
     index = json.loads(path.with_suffix(".json").read_text())

@@ -87,7 +87,7 @@ def read_yaml(path: str) -> Any:
 
 
 def names_of(values: Any) -> list[str] | None:
-    """The names that data.yaml gives, as a list or by number; None where there are none."""
+    """The names that data.yaml gives, as a list or by number; None if it gives none."""
     names = values.get("names") if isinstance(values, dict) else None
     if isinstance(names, list):
         return [str(name) for name in names]
