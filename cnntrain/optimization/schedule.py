@@ -36,7 +36,8 @@ class Phase:
 
     `trainable`: which layers are trained; the others are frozen. `all`; `head`, the layers above the features;
     `last_stage`, `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the
-    papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the names.
+    papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the
+    names.
     `batchnorm`: whether BatchNormalization in trained layers keeps adapting, or stays `frozen`: its statistics
     and its own weights; that of frozen layers is always frozen.
     `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the one above
