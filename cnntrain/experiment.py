@@ -81,6 +81,9 @@ class Experiment:
     that are better than all before, and every tenth.
     `tracker`: other programs that keep what the run gives.
     `on_nan`: what is done about a loss or weights that are not finite: the run ends, or goes back (see Rollback).
+    `on_collapse`: what is done when the first epoch of a later phase leaves validation accuracy far below the best so
+    far (ten points, and more than chance explains): the run ends (`stop`), says so and goes on (`warn`), or takes the
+    best weights back and ends that phase (`back`).
     """
 
     model: Architecture
@@ -103,6 +106,7 @@ class Experiment:
     feature_cache: FeatureCache = field(default_factory=FeatureCache)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     on_nan: Literal["stop", "rollback"] = "stop"
+    on_collapse: Literal["stop", "warn", "back"] = "back"
     rollback: Rollback = field(default_factory=Rollback)
 
     @property

@@ -14,7 +14,8 @@ class Progress:
 
     Of the phase under way (before the first: ""), `epochs` are finished, and of its next one
     `steps`, in `seconds`, of which `input_seconds` were spent waiting for batches. `rollbacks`: how often
-    it went back because a number was not finite.
+    it went back because a number was not finite. `collapsed`: the phase under way was ended, because its first epoch
+    lost what had been learned before.
     """
 
     phase: str = ""
@@ -27,6 +28,7 @@ class Progress:
     best: tuple[float, float] | None = None
     epochs_since_best: int = 0
     rollbacks: int = 0
+    collapsed: bool = False
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Progress":
@@ -37,7 +39,7 @@ class Progress:
 
     def begin(self, phase: str) -> None:
         """Enters a phase."""
-        self.phase, self.epochs, self.epochs_since_best = phase, 0, 0
+        self.phase, self.epochs, self.epochs_since_best, self.collapsed = phase, 0, 0, False
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
@@ -68,7 +70,7 @@ class Progress:
     def at_end_of(self, phase: Phase, epochs: int) -> bool:
         """Whether the phase under way has all its epochs, or has gained nothing for too long."""
         patience = phase.early_stopping_patience
-        return self.epochs >= epochs or bool(patience and self.epochs_since_best >= patience)
+        return self.epochs >= epochs or self.collapsed or bool(patience and self.epochs_since_best >= patience)
 
     def place(self) -> str:
         """Where the run stands, in words."""

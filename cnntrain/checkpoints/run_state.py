@@ -84,6 +84,11 @@ class StateKeeper:
                 give(self.model.variables, now)
             self._best = None
 
+    def give_best(self) -> None:
+        """Gives the model the weights of the best network so far."""
+        self.write_best()
+        self.model.load_weights(self.run_dir.model)
+
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
         """Adds the block's time to what training waited for."""

@@ -82,6 +82,19 @@ class Batches:
             self._whole_epoch = self._chain(0)
         return self._whole_epoch
 
+    def as_validated(self, steps: int) -> "Batches":
+        """The examples of the first batches of epoch 0, in the table's order, unaugmented and read as in validation."""
+        stages = self.stages
+        chosen = np.sort(self.order(0)[: steps * self.batch_size])
+        return Batches(
+            replace(self.examples, rows=self.examples.rows[chosen]),
+            stages.network_input,
+            batch_size=self.batch_size,
+            class_weights=None if stages.class_weights is None else stages.class_weights.numpy(),
+            localization=stages.boxes is not None,
+            parallel_calls=self.parallel_calls,
+        )
+
     @property
     def varies(self) -> bool:
         """Whether an example's image differs from one epoch to the next."""

@@ -38,10 +38,15 @@ class Phase:
     `last_stage`, `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the
     papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the
     names.
-    `batchnorm`: whether BatchNormalization in trained layers keeps adapting, or stays `frozen`: its statistics
-    and its own weights; that of frozen layers is always frozen.
+    `batchnorm`: whether BatchNormalization in trained layers keeps adapting (`train`), or stays `frozen`: its
+    statistics and its own weights; that of frozen layers is always frozen. `recalibrate`: it adapts, and before each
+    validation its statistics are computed anew on up to 100 training batches, where moving averages would lag.
+    `batchnorm_momentum`: of those moving averages; null: the layers' own.
     `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the one above
     it; 1: all alike.
+    `solver`: `gradient` trains by the optimizer. `logistic_regression`, for `trainable: head`, takes the images as
+    they are validated, without augmentation, and solves for the classifier in one epoch, with the L2 penalty that
+    gives the lowest validation loss (without validation images: over five folds). The next phase goes on from it.
     `cache_views`: the frozen part sees this many augmented views of each training image, once each, instead of a
     new one every epoch; null: a new one every epoch (without augmentation there is only one).
     """
@@ -57,8 +62,10 @@ class Phase:
     early_stopping_patience: Count | None = None
     early_stopping_min_delta: NonNegative = 0.0
     trainable: str | tuple[str, ...] = "all"
-    batchnorm: Literal["train", "frozen"] = "train"
+    batchnorm: Literal["train", "frozen", "recalibrate"] = "train"
+    batchnorm_momentum: Fraction | None = None
     layer_decay: Fraction = 1.0
+    solver: Literal["gradient", "logistic_regression"] = "gradient"
     cache_views: Count | None = None
 
     def __post_init__(self) -> None:
@@ -71,8 +78,22 @@ class Phase:
         if self.cache_views and self.trainable in ("all", ("all",)):
             raise ValueError("cache_views: keeps what frozen layers give; trainable=all freezes none; set it to null")
 
+        if self.solver == "logistic_regression":
+            self.check_solved()
+
+    def check_solved(self) -> None:
+        """Raises ValueError for settings of training where the head is solved."""
+        if self.trainable not in ("head", ("head",)):
+            raise ValueError(f"solver: logistic_regression needs trainable=head; received trainable={self.trainable}")
+        if self.epochs not in (None, 1):
+            raise ValueError(f"epochs: logistic_regression takes one; expected 1 or null; received {self.epochs}")
+        if self.cache_views:
+            raise ValueError("cache_views: logistic_regression sees images without augmentation; expected null")
+
     def length(self, steps_per_epoch: int, *, limit: int | None) -> int:
         """The number of epochs, at most `limit`."""
+        if self.solver == "logistic_regression":
+            return 1
         epochs = self.epochs or max(self.minimum_epochs, math.ceil(self.minimum_steps / steps_per_epoch))
         return min(epochs, limit) if limit else epochs
 

@@ -101,6 +101,15 @@ class Terminal:
             task = progress.add_task(cell(label), total=total)
             yield lambda count: progress.advance(task, count)
 
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A spinner while something runs that can't tell how far it is; leaves nothing behind."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status(cell(what)):
+            yield
+
     def epoch(self, row: Mapping[str, Any], *, epochs: int, best: bool) -> None:
         """The line of a finished epoch."""
         width = len(str(epochs))

@@ -29,7 +29,21 @@ class Divided:
 def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Sequence[str]) -> None:
     """Raises ConfigError where a phase names layers that the network doesn't have."""
     for name, phase in phases.items():
-        trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
+        chosen = trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
+        if phase.solver == "logistic_regression":
+            check_solvable(model, chosen, key=f"schedule.phases.{name}.solver")
+
+
+def check_solvable(model: keras.Model, chosen: set[str], *, key: str) -> None:
+    """Raises ConfigError where a head is more than a softmax on the features of frozen layers."""
+    weighted = [layer.name for layer in model.layers if layer.weights]
+    head = [name for name in weighted if name in chosen]
+    if head != ["class"] or not isinstance(model.get_layer("class"), keras.layers.Dense) or weighted == head:
+        raise ConfigError(
+            f"{key}: logistic_regression solves for one softmax layer, class, on the features of frozen layers; here"
+            f" the head has {', '.join(head)}; set model.hidden_units=null and model.localization=false where they are"
+            " set, or solver=gradient"
+        )
 
 
 def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[str]) -> Divided:
@@ -41,6 +55,7 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
         if phase.batchnorm == "frozen":
             for part in (layer, *getattr(layer, "layers", ())):
                 part.trainable = part.trainable and not isinstance(part, keras.layers.BatchNormalization)
+    set_momentum(model, phase.batchnorm_momentum)
     if not model.trainable_variables:
         raise ConfigError(f"{key}: expected layers that have weights to train; received {phase.trainable}")
     names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
@@ -49,6 +64,15 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
         return Divided(None, model, names)
     tensor = model.operations[position].output
     return Divided(keras.Model(model.inputs[0], tensor), keras.Model(tensor, model.output), names)
+
+
+def set_momentum(model: keras.Model, momentum: float | None) -> None:
+    """Gives BatchNormalization a momentum for a phase; None: the layers' own, which other phases leave as it is."""
+    for layer in model.layers:
+        for part in (layer, *getattr(layer, "layers", ())):
+            if isinstance(part, keras.layers.BatchNormalization):
+                own = vars(part).setdefault("own_momentum", part.momentum)
+                part.momentum = own if momentum is None else momentum
 
 
 def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Sequence[str], key: str) -> set[str]:

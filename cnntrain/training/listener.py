@@ -51,6 +51,9 @@ class Listener:
     def best_reached(self) -> None:
         """The network, as it is now, is the best so far."""
 
+    def taken_back(self) -> None:
+        """The network is to be the best so far again."""
+
     def epoch_ended(self, epoch: EpochEnd) -> None:
         """An epoch is over."""
 

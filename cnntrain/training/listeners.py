@@ -53,6 +53,10 @@ class CheckpointWriter(Listener):
         """Holds the best network."""
         self.keeper.remember_best()
 
+    def taken_back(self) -> None:
+        """Gives the network its best weights."""
+        self.keeper.give_best()
+
     def epoch_ended(self, epoch: EpochEnd) -> None:
         """Saves after an epoch; for how long training waited comes into its row."""
         self.account(epoch.row)

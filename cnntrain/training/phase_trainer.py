@@ -4,23 +4,26 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import keras
 import numpy as np
 
 from cnntrain.checkpoints.progress import Progress
 from cnntrain.data.pipeline import Batches
-from cnntrain.errors import NotFinite
+from cnntrain.errors import ConfigError, NotFinite, TrainingError
 from cnntrain.evaluation.loop import EvaluationLoop
 from cnntrain.optimization.optimizers import Optimizer, loss_scaled
 from cnntrain.optimization.schedule import FeatureCache, Phase, learning_rate_curve
 from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.runtime.wording import counted
+from cnntrain.training import batch_statistics, logistic_head
 from cnntrain.training.feature_cache import FeatureBatches, FrozenLayers, Views
 from cnntrain.training.freezing import Divided, depth_factors
 from cnntrain.training.listener import CallEnd, EpochEnd, Listener
 from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
+
+LOST = 0.1  # of accuracy: what a phase may lose in its first epoch
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class PhaseTrainer:
         training: Split,
         validation: Split,
         feature_cache: FeatureCache,
+        seed: int,
+        on_collapse: Literal["stop", "warn", "back"],
         progress: Progress,
         listeners: Sequence[Listener],
         terminal: Terminal,
@@ -72,6 +77,8 @@ class PhaseTrainer:
         self.optimizer = optimizer
         self.training = training
         self.validation = validation
+        self.seed = seed
+        self.on_collapse = on_collapse
         self.progress = progress
         self.listeners = listeners
         self.terminal = terminal
@@ -80,7 +87,7 @@ class PhaseTrainer:
         self.first = len(progress.history) - progress.epochs
         for listener in listeners:
             listener.phase_begins(self.title())
-        self.training_batches: Batches | Views = training.batches
+        self.training_batches: Batches | Views | FeatureBatches = training.batches
         self.validation_batches: Batches | FeatureBatches = validation.batches
         self.frozen_in_training = self.frozen_in_validation = divided.frozen
         self.kept: FrozenLayers | None = None
@@ -108,6 +115,8 @@ class PhaseTrainer:
         frozen = FrozenLayers(network, settings, self.terminal, between_batches=self.between_calls)
         self.kept = frozen
         self.frozen_in_training = self.frozen_in_validation = frozen.network
+        if self.phase.solver == "logistic_regression":
+            return self.keep_for_solver(frozen)
         if settings.where == "off" or self.epochs == 1:
             return
         steps, batches = self.validation.steps, self.validation.batches
@@ -123,6 +132,23 @@ class PhaseTrainer:
         elif frozen.reserve("training images" if views == 1 else f"training images in {views} views", images * views):
             self.training_batches = Views(frozen, batches, first=self.first, count=views)
             self.frozen_in_training = None
+
+    def keep_for_solver(self, frozen: FrozenLayers) -> None:
+        """Runs the frozen layers once on all images, as they are validated; raises ConfigError for lack of room."""
+        plain = dataclasses.replace(self.training, batches=self.training.batches.as_validated(self.training.steps))
+        for split, what in ((plain, "training images"), (self.validation, "validation images")):
+            if split.steps and not frozen.reserve(what, split.image_count):
+                raise ConfigError(
+                    f"schedule.phases.{self.name}.solver: logistic_regression needs the features of all images in"
+                    " memory; raise feature_cache.limit_mb, or set solver=gradient"
+                )
+        self.training_batches = frozen.keep(plain.batches, epoch=0, steps=plain.steps, label="training images")
+        self.frozen_in_training = None
+        if self.validation.steps:
+            self.validation_batches = frozen.keep(
+                self.validation.batches, epoch=0, steps=self.validation.steps, label="validation images"
+            )
+            self.frozen_in_validation = None
 
     def offer_views(self, images_per_second: float | None) -> None:
         """Says what keeping views of augmented images would spare."""
@@ -152,8 +178,12 @@ class PhaseTrainer:
         """All epochs of the phase that are left, or those until nothing is gained any more."""
         progress = self.progress
         while not progress.at_end_of(self.phase, self.epochs):
-            row = self.train_epoch(len(progress.history))
+            before, number = progress.best, len(progress.history)
+            solved = self.phase.solver == "logistic_regression"
+            row = self.solve_epoch(number) if solved else self.train_epoch(number)
             best = self.validate_epoch(row)
+            if progress.epochs == 1 and before is not None:
+                self.compare(row, before[0])
             self.account(row)
             epoch = EpochEnd(
                 progress=progress,
@@ -167,9 +197,48 @@ class PhaseTrainer:
                 listener.epoch_ended(epoch)
         for listener in self.listeners:
             listener.phase_ended(progress.history)
-        if progress.epochs < self.epochs:
+        if progress.epochs < self.epochs and not progress.collapsed:
             patience = counted(self.phase.early_stopping_patience or 0, "epoch")
             self.terminal.line(f"{self.name}: no gain in {patience}; best was {progress.best_epoch}")
+
+    def compare(self, row: dict[str, Any], best: float) -> None:
+        """Acts where a phase's first epoch lost what earlier phases had reached, as on_collapse says."""
+        score = row["val_accuracy"] + row.get("val_mean_iou", 0.0)
+        chance = 3 * (0.5 / self.validation.image_count) ** 0.5  # three standard errors of a difference at most
+        if score >= best - max(LOST, chance):
+            return
+        text = (
+            f"{self.name}: its first epoch took validation from {best:.4f} to {score:.4f}: it destroys what was learned"
+            f" before. Lower the learning rate of this phase (it is {self.optimizer.learning_rate:g}), lengthen"
+            f" schedule.phases.{self.name}.warmup_epochs, or set schedule.phases.{self.name}.batchnorm=frozen"
+        )
+        if self.on_collapse == "stop":
+            raise TrainingError(f"{text}; on_collapse=back would end the phase instead")
+        self.terminal.warning(text)
+        if self.on_collapse == "back":
+            for listener in self.listeners:
+                listener.taken_back()
+            self.progress.collapsed = True
+            self.terminal.line(
+                f"{self.name}: ended; the weights of epoch {self.progress.best_epoch} are taken back (on_collapse=back)"
+            )
+
+    def solve_epoch(self, number: int) -> dict[str, Any]:
+        """Solves for the head; the epoch's row of the history without validation."""
+        progress, start = self.progress, time.perf_counter()
+        train = as_labeled(cast(FeatureBatches, self.training_batches))
+        validation = as_labeled(cast(FeatureBatches, self.validation_batches)) if self.validation.steps else None
+        head = self.model.get_layer("class")
+        with self.terminal.working(f"{self.name}: logistic regression on {len(train):,} images"):
+            found = logistic_head.solve(train, validation, class_count=head.units, seed=self.seed)
+        head.kernel.assign(found.kernel)
+        head.bias.assign(found.bias)
+        metrics = self.evaluation.run(
+            self.training_batches.epoch(number), self.training.steps, between_calls=self.between_calls
+        )
+        progress.seconds = time.perf_counter() - start
+        self.terminal.line(f"  penalty 1/{found.strength:.3g}, chosen on {found.chosen_on}")
+        return self.row(number, metrics, learning_rate=0.0)
 
     def validate_epoch(self, row: dict[str, Any]) -> bool:
         """Adds the validation to an epoch's row, and the row to the history; whether it is the best so far."""
@@ -202,11 +271,15 @@ class PhaseTrainer:
         finally:
             for listener in self.listeners:
                 listener.steps_ended()
-        metrics = loop.sums.metrics()
+        return self.row(number, loop.sums.metrics(), learning_rate=loop.learning_rate())
+
+    def row(self, number: int, metrics: dict[str, float], *, learning_rate: float) -> dict[str, Any]:
+        """An epoch's row of the history without validation."""
+        progress = self.progress
         return {
             "phase": self.name,
             "epoch": number + 1,
-            "learning_rate": loop.learning_rate(),
+            "learning_rate": learning_rate,
             **metrics,
             **{f"val_{name}": "" for name in metrics},
             "seconds": round(progress.seconds, 3),
@@ -252,6 +325,8 @@ class PhaseTrainer:
         for variable in self.model.variables:
             if not np.isfinite(variable.numpy()).all():
                 raise NotFinite(self.diverged(f"{variable.path} holds NaN or infinity", epoch, steps))
+        if self.phase.batchnorm == "recalibrate":
+            self.recalibrate(epoch)
         if not self.validation.steps:
             return {}
         metrics = self.evaluation.run(
@@ -260,3 +335,22 @@ class PhaseTrainer:
         if not np.isfinite(metrics["loss"]):
             raise NotFinite(self.diverged(f"the validation loss is {metrics['loss']}", epoch, steps))
         return {f"val_{name}": value for name, value in metrics.items()}
+
+    def recalibrate(self, epoch: int) -> None:
+        """Computes BatchNormalization's statistics anew, on the first batches of the epoch that was trained."""
+        steps = min(self.training.steps, batch_statistics.STEPS)
+        with self.terminal.working(f"{self.name}: BatchNormalization on {counted(steps, 'batch', 'batches')}"):
+            batch_statistics.recalibrate(
+                self.divided.trained,
+                self.training_batches.epoch(epoch - 1).take(steps),
+                frozen=self.frozen_in_training,
+                between_batches=self.between_calls,
+            )
+
+
+def as_labeled(batches: FeatureBatches) -> logistic_head.Labeled:
+    """Kept features with their labels."""
+    arrays = batches.arrays
+    labels = arrays["targets/class"].argmax(axis=1)
+    weights = arrays.get("weights/class", np.ones(len(labels)))
+    return logistic_head.Labeled(np.asarray(arrays["features"], np.float32), labels, weights)

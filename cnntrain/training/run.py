@@ -187,6 +187,8 @@ def build_trainer(
         feature_cache=experiment.feature_cache,
         on_nan=experiment.on_nan,
         rollback=experiment.rollback,
+        on_collapse=experiment.on_collapse,
+        seed=experiment.seed,
         keeper=keeper,
         listeners=listeners,
         terminal=terminal,

@@ -44,6 +44,8 @@ class Trainer:
         feature_cache: FeatureCache,
         on_nan: Literal["stop", "rollback"],
         rollback: Rollback,
+        on_collapse: Literal["stop", "warn", "back"],
+        seed: int,
         keeper: StateKeeper,
         listeners: Sequence[Listener],
         terminal: Terminal,
@@ -62,6 +64,8 @@ class Trainer:
         self.feature_cache = feature_cache
         self.on_nan = on_nan
         self.rollback = rollback
+        self.on_collapse = on_collapse
+        self.seed = seed
         self.keeper = keeper
         self.listeners = listeners
         self.terminal = terminal
@@ -138,6 +142,8 @@ class Trainer:
             training=self.training,
             validation=self.validation,
             feature_cache=self.feature_cache,
+            seed=self.seed,
+            on_collapse=self.on_collapse,
             progress=self.progress,
             listeners=self.listeners,
             terminal=self.terminal,

@@ -1,0 +1,68 @@
+"""BatchNormalization's statistics, computed anew on training images ("precise BatchNorm").
+
+Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+STEPS = 100  # batches that are enough for statistics
+
+
+def adapting(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """The BatchNormalization layers that use a batch's own statistics in training."""
+    return [
+        part
+        for layer in model.layers
+        for part in (layer, *getattr(layer, "layers", ()))
+        if isinstance(part, keras.layers.BatchNormalization) and part.trainable
+    ]
+
+
+def recalibrate(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    *,
+    frozen: keras.Model | None = None,
+    between_batches: Callable[[], None] = lambda: None,
+) -> None:
+    """Sets the moving mean and variance of each adapting layer to those over all images of `batches`.
+
+    `frozen` is run on the images first, as in TrainingLoop. No weight changes.
+    """
+    layers = adapting(model)
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    moments = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_mean.shape)) for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # the moving statistics are then those of the last batch
+    seeds = [variable for variable in model.variables if "seed" in variable.name]
+    states = [variable.numpy() for variable in seeds]
+
+    @tf.function(reduce_retracing=True)
+    def statistics(images: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        model(images if frozen is None else frozen(images, training=False), training=True)
+        return [(layer.moving_mean.value, layer.moving_variance.value) for layer in layers]
+
+    count = 0
+    try:
+        for images, *_ in batches:
+            size = len(images)
+            count += size
+            for (mean, square), (of_mean, of_variance) in zip(moments, statistics(images), strict=True):
+                batch_mean = of_mean.numpy().astype(np.float64)
+                mean += size * batch_mean
+                square += size * (of_variance.numpy() + batch_mean**2)
+            between_batches()
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for variable, state in zip(seeds, states, strict=True):
+            variable.assign(state)
+    for layer, (mean, square) in zip(layers, moments, strict=True):
+        layer.moving_mean.assign(mean / count)
+        layer.moving_variance.assign(np.maximum(square / count - (mean / count) ** 2, 0.0))
