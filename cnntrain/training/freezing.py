@@ -59,10 +59,12 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
     if not model.trainable_variables:
         raise ConfigError(f"{key}: expected layers that have weights to train; received {phase.trainable}")
     names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
-    position = frozen_cut(model, chosen)
-    if not position:
+    if phase.solver == "logistic_regression":  # dropout below the head does nothing while it is solved
+        tensor = model.get_layer("class").input
+    elif position := frozen_cut(model, chosen):
+        tensor = model.operations[position].output
+    else:
         return Divided(None, model, names)
-    tensor = model.operations[position].output
     return Divided(keras.Model(model.inputs[0], tensor), keras.Model(tensor, model.output), names)
 
 

@@ -143,12 +143,11 @@ class PhaseTrainer:
                     " memory; raise feature_cache.limit_mb, or set solver=gradient"
                 )
         self.training_batches = frozen.keep(plain.batches, epoch=0, steps=plain.steps, label="training images")
-        self.frozen_in_training = None
+        self.frozen_in_training = self.frozen_in_validation = None
         if self.validation.steps:
             self.validation_batches = frozen.keep(
                 self.validation.batches, epoch=0, steps=self.validation.steps, label="validation images"
             )
-            self.frozen_in_validation = None
 
     def offer_views(self, images_per_second: float | None) -> None:
         """Says what keeping views of augmented images would spare."""

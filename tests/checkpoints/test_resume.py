@@ -132,6 +132,42 @@ def test_a_killed_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_be
     assert not list(run.rglob("*.unfinished.*"))
 
 
+@pytest.mark.parametrize(
+    ("words", "call", "method"),
+    [
+        ([], 2, "save_within_epoch"),
+        ([], 5, "save_within_epoch"),
+        (["schedule.phases.all.batchnorm=frozen"], 1, "save_after_epoch"),
+        (["optimizer.phases.all.learning_rate=300", "on_collapse=back"], 2, "save_after_epoch"),
+    ],
+)
+def test_solved_heads_recalibrated_statistics_and_collapsed_phases_are_resumed(
+    normalized, words, call, method, cnntrain, tmp_path, monkeypatch
+):
+    command = [*normalized, *words]
+    assert cnntrain(*command, f"hydra.run.dir={tmp_path / 'whole'}")[0] == 0
+    mended = at_call(monkeypatch, call, kill, name=method)
+    with pytest.raises(Killed):
+        cnntrain(*command, f"hydra.run.dir={tmp_path / 'run'}")
+    mended()
+    code, said = cnntrain("resume", tmp_path / "run")
+    assert code == 0
+    assert ("are taken back" in said) == ("on_collapse=back" in words)
+    assert_equal(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def normalized(tmp_path_factory):
+    """A solved head, then two epochs of all layers, whose normalization is recalibrated."""
+    backbone = tmp_path_factory.mktemp("backbone") / "run"
+    words = ["experiment=smoke", "report=false", "model=resnet9", "model.image_size=[12,12]", "data=digits"]
+    assert main([*words, f"hydra.run.dir={backbone}"]) == 0
+    return [
+        *DIGITS, "model=transfer", f"model.weights={backbone}", "schedule.phases.all.epochs=2", "on_collapse=warn",
+        "schedule.phases.all.batchnorm=recalibrate", "checkpoint.every_minutes=1e-9", "checkpoint.min_seconds=0",
+    ]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     """A finished run of two epochs whose learning rate does not depend on the length."""

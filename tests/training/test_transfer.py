@@ -41,7 +41,8 @@ def transfer(cnntrain, backbone, photos, tmp_path):
         folder = tmp_path / name
         done, said = cnntrain(
             "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", "data=folder", f"data.path={photos}",
-            "augmentation=none", "batch_size=5", "schedule.phases.head.epochs=4", "schedule.phases.all.epochs=1",
+            "augmentation=none", "batch_size=5", "schedule=freeze_unfreeze", "optimizer=sgd_freeze_unfreeze",
+            "schedule.phases.head.epochs=4", "schedule.phases.all.epochs=1",
             *words, f"hydra.run.dir={folder}",
         )  # fmt: skip
         assert done == code, said
@@ -276,3 +277,63 @@ def test_gradual_unfreezing_trains_one_more_stage_at_a_time(transfer):
     assert "head: 1 epoch, training class " in said
     assert "last_stage: 1 epoch, training block2_conv, block2_bn, class " in said
     assert "last_2_stages: 1 epoch, training 5 layers, block1_conv to class," in said
+
+
+def test_the_head_is_solved_and_training_goes_on_from_it(cnntrain, backbone, photos, tmp_path):
+    words = [
+        "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", "data=folder", f"data.path={photos}",
+        "batch_size=5", "schedule.phases.all.epochs=2", "model.dropout=0.2",
+    ]  # fmt: skip
+    code, said = cnntrain(*words, f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 0, said
+    rows = history_of(tmp_path / "run")
+    assert [(row["phase"], row["epoch"]) for row in rows] == [("head", "1"), ("all", "2"), ("all", "3")]
+    assert float(rows[0]["accuracy"]) > 0.8 and float(rows[0]["learning_rate"]) == 0
+    assert "chosen on 4 validation images" in said
+    code, said = cnntrain(*words, "data.validation=0", f"hydra.run.dir={tmp_path / 'folds'}")
+    assert code == 0, said
+    assert "chosen on 5 folds of the training images" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["model.hidden_units=4"], "here the head has hidden, class; set model.hidden_units=null"),
+        (["schedule.phases.head.epochs=2"], "logistic_regression takes one; expected 1 or null; received 2"),
+        (["schedule.phases.head.trainable=all"], "logistic_regression needs trainable=head; received trainable=all"),
+        (["++schedule.phases.head.cache_views=2"], "logistic_regression sees images without augmentation"),
+    ],
+)
+def test_what_can_not_be_solved_is_refused(words, text, cnntrain, backbone, photos, tmp_path):
+    code, said = cnntrain(
+        "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", "data=folder", f"data.path={photos}",
+        *words, f"hydra.run.dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert (code, text in said) == (2, True), said
+    assert not (tmp_path / "run").exists()
+
+
+COLLAPSING = [
+    "schedule=freeze_unfreeze", "optimizer=sgd_freeze_unfreeze", "schedule.phases.head.epochs=1",
+    "++schedule.phases.head.solver=logistic_regression", "schedule.phases.all.epochs=3", "data=digits",
+    "optimizer.phases.all.learning_rate=30", "data.validation=0.3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("on_collapse", "epochs", "code"), [("back", 2, 0), ("warn", 4, 0), ("stop", 1, 4)])
+def test_a_phase_that_destroys_what_was_learned_says_so_and_does_what_was_asked(
+    on_collapse, epochs, code, cnntrain, backbone, tmp_path
+):
+    run = tmp_path / "run"
+    done, said = cnntrain(
+        "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", *COLLAPSING,
+        f"on_collapse={on_collapse}", f"hydra.run.dir={run}",
+    )  # fmt: skip
+    assert done == code, said
+    assert "all: its first epoch took validation from" in said and "it destroys what was learned" in said
+    rows = history_of(run)
+    assert len(rows) == epochs
+    if on_collapse == "back":
+        assert "the weights of epoch 1 are taken back" in said
+        assert read_metrics(run)["best_epoch"] == 1
+        assert read_metrics(run)["test"]["accuracy"] > float(rows[0]["val_accuracy"]) - 0.1
