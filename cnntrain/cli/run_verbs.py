@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from cnntrain.errors import ConfigError
+from cnntrain.evaluation.tta import KINDS
 
 if TYPE_CHECKING:
     from cnntrain.experiment import Experiment
@@ -28,6 +29,7 @@ def evaluate(words: list[str]) -> int:
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="write the pictures whose boxes fit worst, true and predicted"
     )
+    add_tta(parser)
     options = parser.parse_intermixed_args(words)
     from cnntrain.cli.overrides import key_of
     from cnntrain.evaluation import evaluate
@@ -38,7 +40,7 @@ def evaluate(words: list[str]) -> int:
         trained = dataclasses.replace(trained, experiment=with_other_data([*flags, *options.overrides], options.run))
     own_data = not any(key_of(word).startswith("data") for word in options.overrides)
     evaluate.evaluate(
-        trained, own_data=own_data, split=options.split, as_json=options.json, draw=options.draw
+        trained, own_data=own_data, split=options.split, as_json=options.json, draw=options.draw, tta=options.tta
     )
     return 0
 
@@ -83,6 +85,7 @@ def predict(words: list[str]) -> int:
         help="what --resize crop_and_resize takes, in fractions of the image",
     )  # fmt: skip
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with the boxes of a RUN")
+    add_tta(parser)
     options = parser.parse_args(words)
     from cnntrain.evaluation import predict
     from cnntrain.evaluation.prediction_output import PredictionOutput
@@ -94,6 +97,7 @@ def predict(words: list[str]) -> int:
         crop_box=options.crop_box,
         output=PredictionOutput(options.top, options.form),
         draw=options.draw,
+        tta=options.tta,
     )
     return 0
 
@@ -111,13 +115,23 @@ def export(words: list[str]) -> int:
         help="compare with predict on these (default: the run's test images)",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
+    add_tta(parser)
     options = parser.parse_args(words)
     from cnntrain.export import export
 
     agrees = export(
-        options.run, form=options.format, out=options.out, images=options.images, force=options.force
-    )
+        options.run, form=options.format, out=options.out, images=options.images, force=options.force,
+        tta=options.tta,
+    )  # fmt: skip
     return 0 if agrees else 1
+
+
+def add_tta(parser: argparse.ArgumentParser) -> None:
+    """The flag for test-time augmentation."""
+    parser.add_argument(
+        "--tta", choices=KINDS,
+        help="average over views: the image and its mirror image, or twelve of them with crops (default: the image)",
+    )  # fmt: skip
 
 
 def positive(text: str) -> int:

@@ -15,6 +15,7 @@ from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.drawing import PREDICTED, TRUE, PictureFolder, draw_boxes
 from cnntrain.evaluation.predictions import SplitPredictions
+from cnntrain.evaluation.tta import check_tta, with_views
 from cnntrain.experiment import Experiment, parse_recorded
 from cnntrain.models.keras_file import UNLOADABLE, load_network
 from cnntrain.runtime import backend
@@ -128,18 +129,26 @@ def boxes_in(boxes: np.ndarray, sizes: np.ndarray, network_input: NetworkInput) 
 
 
 def evaluate(
-    trained: TrainedRun, *, own_data: bool, split: str, as_json: bool, draw: Path | None = None
+    trained: TrainedRun,
+    *,
+    own_data: bool,
+    split: str,
+    as_json: bool,
+    draw: Path | None = None,
+    tta: str | None = None,
 ) -> None:
     """Measures a run's best network on a split of the experiment's data, or on `all` of them; prints the result.
 
     Images go through the run's own preprocessing, and classes are matched by name. `own_data`: these are meant
     to be the data that the run was trained on, divided as they were then. Pictures of boxes are written to `draw`.
+    `tta`: see with_views.
     """
     data = trained.experiment.data
     if isinstance(data, FileSource):
         data = dataclasses.replace(data, background=trained.network_input.background)
     if draw and not trained.experiment.model.localization:
         raise ConfigError("--draw: this run learned no boxes; leave it out")
+    check_tta(tta, boxes=trained.experiment.model.localization)
     data.check()
     backend.load()
     labeled = data.load()
@@ -151,7 +160,7 @@ def evaluate(
     examples = examples_to_evaluate(trained, labeled, split, title=data.title())
     pictures = PictureFolder(draw) if draw else None
     predictions = predict_split(
-        trained.load_model(),
+        with_views(trained.load_model(), tta),
         examples,
         trained.network_input,
         batch_size=trained.experiment.batch_size,

@@ -17,6 +17,7 @@ from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.drawing import PREDICTED, PictureFolder, draw_boxes
 from cnntrain.evaluation.evaluate import TrainedRun, boxes_in, predictor, read_run
 from cnntrain.evaluation.prediction_output import Prediction, PredictionOutput
+from cnntrain.evaluation.tta import check_tta, with_views
 from cnntrain.models.applications import Application, find_backbone
 from cnntrain.models.imagenet import imagenet_classes
 from cnntrain.models.keras_weights import fetch_weights
@@ -54,11 +55,12 @@ def predict(
     crop_box: list[float] | None,
     output: PredictionOutput,
     draw: Path | None = None,
+    tta: str | None = None,
 ) -> None:
     """Gives `output` the prediction for each image in turn; a folder stands for the images below it.
 
     Pictures with boxes are written to `draw`. What can't be used is named in a DataError after the predictions for all
-    others.
+    others. `tta`: see with_views.
     """
     names, problems = list_files(paths)
     if not names:
@@ -66,11 +68,12 @@ def predict(
     found = find_network(network, resize=resize, crop_box=crop_box)
     if draw and not (isinstance(found, TrainedRun) and found.experiment.model.localization):
         raise ConfigError(f"--draw: {network} learned no boxes; leave it out, or train with model.localization=true")
+    check_tta(tta, boxes=isinstance(found, TrainedRun) and found.experiment.model.localization)
     checked = examine(names, found, given=set(map(str, paths)))
     good = [file for file in checked if not file.finding.reason]
     problems += [f"{printable(file.name)}: {file.finding.reason}" for file in checked if file.finding.reason]
     if good:
-        predictions = classify(found, good, pictures=PictureFolder(draw) if draw else None)
+        predictions = classify(found, good, pictures=PictureFolder(draw) if draw else None, tta=tta)
         output.show(predictions, len(good), found.class_names)
     if problems:
         raise DataError("\n".join(problems))
@@ -145,7 +148,11 @@ def examine(names: Sequence[str], network: TrainedRun | ImageNetwork, *, given: 
 
 
 def classify(
-    network: TrainedRun | ImageNetwork, files: "Sequence[Checked]", *, pictures: PictureFolder | None = None
+    network: TrainedRun | ImageNetwork,
+    files: "Sequence[Checked]",
+    *,
+    pictures: PictureFolder | None = None,
+    tta: str | None = None,
 ) -> Iterator[Prediction]:
     """The prediction for each file, of files that were found good; pictures of them with boxes are written."""
     backend.load()
@@ -154,7 +161,7 @@ def classify(
 
     expected, upright = network.network_input, network.network_input.orientation == "exif"
     examples = as_examples(files, network.class_names, upright=upright)
-    predict_batch = predictor(network.load_model(), network.box_head)
+    predict_batch = predictor(with_views(network.load_model(), tta), network.box_head)
     done = 0
     with unreadable_file_named(examples.table):
         for images, *_ in Batches(examples, expected, batch_size=BATCH_SIZE).epoch():

@@ -12,6 +12,7 @@ from cnntrain.data.examples import Examples
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.evaluation.evaluate import TrainedRun, read_run
 from cnntrain.evaluation.predict import as_examples, examine, list_files
+from cnntrain.evaluation.tta import check_tta
 from cnntrain.export.formats import FORMATS, Format
 from cnntrain.runtime import backend
 from cnntrain.runtime.files import whole_file, whole_folder
@@ -21,13 +22,18 @@ IMAGES = 100
 LARGEST_DIFFERENCE = 1e-4
 
 
-def export(run: Path, *, form: str, out: Path | None, images: Sequence[Path], force: bool) -> bool:
+def export(
+    run: Path, *, form: str, out: Path | None, images: Sequence[Path], force: bool, tta: str | None = None
+) -> bool:
     """Writes a run's best network, then holds what was written against `predict`; whether they agree.
+
+    `tta`: the network predicts the mean over views of an image; see with_views.
 
     They do where no probability, and no box in fractions of its image, differs by more than 1e-4 on the first 100 of
     `images`, or else of the run's own test images.
     """
     trained, chosen = read_run(run), FORMATS[form]
+    check_tta(tta, boxes=trained.experiment.model.localization)
     chosen.check_packages()
     path = out or trained.run_dir.exported(chosen.file_name)
     check_target(path, chosen, force=force)
@@ -37,7 +43,7 @@ def export(run: Path, *, form: str, out: Path | None, images: Sequence[Path], fo
         from cnntrain.export.serving import serving_network
 
         serving = serving_network(
-            trained.load_model(), trained.network_input, trained.class_names, trained.box_head
+            trained.load_model(), trained.network_input, trained.class_names, trained.box_head, tta=tta
         )
         status.update(f"writing {path}")
         try:

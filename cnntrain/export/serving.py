@@ -13,6 +13,7 @@ from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.pipeline import with_channels
 from cnntrain.data.preprocess import preprocess
 from cnntrain.evaluation.loop import named
+from cnntrain.evaluation.tta import with_views
 from cnntrain.export.resampling import extent, to_size
 from cnntrain.models.box_head import BoxHead
 from cnntrain.models.transfer import in_precision
@@ -68,12 +69,14 @@ def serving_network(
     network_input: NetworkInput,
     class_names: tuple[str, ...],
     box_head: BoxHead | None = None,
+    *,
+    tta: str | None = None,
 ) -> Serving:
-    """The trained network without outputs that only help training, computing in float32."""
+    """The trained network without outputs that only help training, computing in float32, on views of images (`tta`)."""
     outputs = named(model.output)
     kept = outputs["class"] if box_head is None else {name: outputs[name] for name in ("class", "box")}
     network = keras.Model(model.inputs[0], kept, name=model.name)
-    return Serving(in_precision(network, "float32"), network_input, class_names, box_head)
+    return Serving(with_views(in_precision(network, "float32"), tta), network_input, class_names, box_head)
 
 
 def as_color(images: keras.KerasTensor) -> keras.KerasTensor:

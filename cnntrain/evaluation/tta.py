@@ -1,0 +1,50 @@
+"""Predictions averaged over views of an image: its mirror image, and parts of it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cnntrain.errors import ConfigError
+
+if TYPE_CHECKING:
+    import keras
+
+KINDS = ("flip", "flip_crops")
+PART = 0.875  # of each side: what a crop keeps
+
+
+def check_tta(kind: str | None, *, boxes: bool) -> None:
+    """Raises ConfigError for a network that gives boxes: those of views lie elsewhere."""
+    if kind and boxes:
+        raise ConfigError(f"--tta={kind}: averages probabilities only, and this run learned boxes too; leave it out")
+
+
+def with_views(model: "keras.Model", kind: str | None) -> "keras.Model":
+    """The network whose class probabilities are the mean over views of the images; the same network for None.
+
+    `flip`: the image and its mirror image. `flip_crops`: also five parts of 0.875 of each side, from the corners
+    and the center, resized to the whole, and theirs: twelve views.
+    """
+    if kind is None:
+        return model
+    import keras
+
+    from cnntrain.evaluation.loop import named
+
+    images = keras.Input(model.inputs[0].shape[1:], name="image")
+    views = [images, *(crops(images) if kind == "flip_crops" else ())]
+    views += [keras.ops.flip(view, axis=2) for view in views]
+    network = keras.Model(model.inputs[0], named(model.output)["class"])
+    return keras.Model(images, keras.layers.Average(name="mean_over_views")([network(view) for view in views]))
+
+
+def crops(images: "keras.KerasTensor") -> "Iterator[keras.KerasTensor]":
+    """The parts of images (batch, height, width, channels) at the four corners and in the center, at their size."""
+    import keras
+
+    height, width = images.shape[1:3]
+    rows, columns = round(PART * height), round(PART * width)
+    free_rows, free_columns = height - rows, width - columns
+    corners = [(y, x) for y in (0, free_rows) for x in (0, free_columns)]
+    for top, left in [*corners, (free_rows // 2, free_columns // 2)]:
+        part = images[:, top : top + rows, left : left + columns]
+        yield keras.ops.image.resize(part, (height, width), interpolation="bilinear", antialias=False)
