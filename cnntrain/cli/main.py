@@ -150,15 +150,32 @@ def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
 
 
 def inspect(words: list[str]) -> int:
-    """`cnntrain inspect key=value… [--out FILE]`."""
+    """`cnntrain inspect key=value… [--out FILE]`, or `cnntrain inspect RUN… --labels [--out FILE]`."""
     parser = argparse.ArgumentParser("cnntrain inspect", description=VERBS["inspect"].summary)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what to look at, such as data=mnist")
     parser.add_argument("--out", type=Path, metavar="FILE", help="draw pictures too: a .png or .html file")
+    parser.add_argument(
+        "--labels", action="store_true",
+        help="name runs instead: rank images whose label looks wrong, by runs that did not train on them",
+    )  # fmt: skip
     options, others = parser.parse_known_args(words)
+    if options.labels:
+        return inspect_labels([*others, *options.overrides], out=options.out)
     experiment = only_experiment([*others, *options.overrides])
     from cnntrain.inspection.inspect import inspect as inspect_data
 
     return inspect_data(experiment, out=options.out)
+
+
+def inspect_labels(words: list[str], *, out: Path | None) -> int:
+    """`cnntrain inspect RUN… --labels`."""
+    strange = [word for word in words if word.startswith("-") or not Path(word).exists()]
+    if strange or not words:
+        received = strange[0] if strange else "none"
+        raise ConfigError(f"--labels: expected folders of runs, or a multirun's; received {received}")
+    from cnntrain.inspection.labels import rank_labels
+
+    return rank_labels([Path(word) for word in words], out=out)
 
 
 def bench(words: list[str]) -> int:
