@@ -1,4 +1,4 @@
-"""The gallery: one file an architecture, and one dict that names them all."""
+"""The model gallery: one file per architecture, and one dict that lists them all."""
 
 from cnntrain.models.alexnet import AlexNet
 from cnntrain.models.applications import Application

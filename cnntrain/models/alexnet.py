@@ -1,4 +1,4 @@
-"""AlexNet, the network that made deep learning the rule in vision."""
+"""AlexNet, the network that made deep learning the standard in computer vision."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,11 +15,11 @@ class AlexNet(Architecture):
     """Five convolutions, three of them with max pooling, and two dense layers with dropout.
 
     Images 227×227×3 in, 1,000 probabilities out; 62,378,344 parameters. `groups: 2` gives C3, C6 and C7
-    the paper's two towers, which see only their own half of the maps below: 60,965,224.
+    the paper's two towers, each of which sees only its own half of the maps below: 60,965,224.
 
-    Deviations: all the values follow the chapter's table and text, so local response normalization has
-    k = 1 and comes before pooling; weights start as He et al. 2015 propose, not from a normal distribution
-    of deviation 0.01 with biases of 1.
+    Deviations: all values follow the chapter's table and text, so local response normalization has
+    k = 1 and comes before pooling; weights are initialized as in He et al. 2015, not from a normal distribution
+    with standard deviation 0.01 and with biases of 1.
 
     Source: Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
     section 3.

@@ -1,4 +1,4 @@
-"""The networks that Keras brings along, with or without weights trained on ImageNet."""
+"""The networks that ship with Keras, with or without weights trained on ImageNet."""
 
 import functools
 import re
@@ -36,13 +36,13 @@ Backbone = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Application(Architecture):
-    """A network of keras.applications, under Keras's name for it.
+    """A network in keras.applications, under Keras's name for it.
 
-    `weights: null` starts from random weights, with Keras's own layers above the features, dropout
-    included. `weights: imagenet` loads what Keras publishes: the whole network for 1,000 classes at Keras's
-    image size, else what lies below its top, with averages and a new classifier. A path is a file of
-    weights below the top, such as Keras's `…_notop.h5`. Image sizes and the preprocessing mode
-    (`preprocess: null`) are asked of Keras.
+    `weights: null` starts from random weights, with Keras's own layers above the features, including
+    dropout. `weights: imagenet` loads the weights that Keras publishes: for the whole network with 1,000 classes at
+    Keras's image size, otherwise for everything below the top, with average pooling and a new classifier. A path is
+    a file with the weights below the top, such as Keras's `…_notop.h5`. Image sizes and the preprocessing mode
+    (`preprocess: null`) come from Keras.
 
     Source: Keras's documentation, https://keras.io/api/applications/, which names each network's paper.
     """
@@ -79,19 +79,19 @@ class Application(Architecture):
 
     @property
     def preprocess_mode(self) -> Preprocess:
-        """`preprocess`, or Keras's mode for these weights where that is null."""
+        """`preprocess`, or Keras's mode for these weights if it is null."""
         return self.preprocess or preprocess_mode(self.backbone)
 
     def channels(self, of_data: int) -> int:
-        """Three where the weights were trained on color images."""
+        """Three if the weights were trained on color images."""
         return 3 if self.weights is not None else super().channels(of_data)
 
     def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:
-        """Trained weights want the size that they were trained at."""
+        """Trained weights need the size that they were trained at."""
         return self.default_image_size if self.weights is not None else super().fitting_size(of_data)
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities, float32 whatever the precision, and a box if asked for."""
+        """Class probabilities, always float32, and a box if requested."""
         from keras import layers
 
         self.check_channels(images.shape[-1])
@@ -110,12 +110,12 @@ class Application(Architecture):
         return {"class": probabilities, **self.box_head(top.input)}
 
     def has_whole_weights(self, image_size: tuple[int, int], class_count: int) -> bool:
-        """Whether Keras's own top can stay: it fits random weights, or just what Keras trained."""
+        """Whether Keras's own top can stay: with random weights, or with exactly the shapes that Keras trained."""
         trained_alike = class_count == 1000 and image_size == self.default_image_size
         return self.weights is None or (self.weights == "imagenet" and trained_alike)
 
     def network(self, images: "keras.KerasTensor", class_count: int | None) -> "keras.Model":
-        """Keras's network on `images`: with a top that gives logits, or none where there are no classes."""
+        """Keras's network on `images`: with a top that outputs logits, or no top if there are no classes."""
         if class_count is None:
             return application(self.backbone, images, weights=self.weights, include_top=False)
         return application(
@@ -123,12 +123,12 @@ class Application(Architecture):
         )
 
     def check_files(self) -> None:
-        """Raises DataError where the weights are a file that is missing."""
+        """Raises DataError if the weights file is missing."""
         if isinstance(self.weights, Path):
             existing(self.weights)
 
     def check_channels(self, channels: int) -> None:
-        """Raises ValueError where trained weights can't take such images."""
+        """Raises ValueError if trained weights can't take such images."""
         if self.weights is not None and channels != 3:
             raise ValueError(
                 f"weights: those of {self.backbone} need images of 3 channels; received {channels};"
@@ -142,7 +142,7 @@ def described(backbone: str, weights: str | Path | None) -> str:
 
 
 def existing(path: Any) -> Path:
-    """The path, made absolute; raises DataError where nothing is there."""
+    """The path, made absolute; raises DataError if nothing is there."""
     found = Path(path).expanduser().absolute()
     if not found.exists():
         raise DataError(f"model.weights: expected imagenet, a file or a run's folder; there is nothing at {path}")
@@ -152,12 +152,12 @@ def existing(path: Any) -> Path:
 def application(
     backbone: str, images: "keras.KerasTensor", *, weights: str | Path | None, **top: Any
 ) -> "keras.Model":
-    """Keras's network on `images` (batch, height, width, channels), with weights that Keras knows or of a file.
+    """Keras's network on `images` (batch, height, width, channels), with Keras's weights or those in a file.
 
-    `top` are Keras's arguments for what lies above the features. Raises DataError where weights can't be had.
+    `top` are Keras's arguments for the layers above the features. Raises DataError if weights aren't available.
     """
     build = functools.partial(factory(backbone), input_tensor=images, input_shape=tuple(images.shape[1:]), **top)
-    if weights == "imagenet":  # which Keras must be told: some networks differ with these weights
+    if weights == "imagenet":  # Keras must be told, since some networks differ with these weights
         path = fetch_weights(backbone, tuple(images.shape[1:]), include_top=top.get("include_top", True))
         with instead_of_download(lambda *_, **__: str(path)):
             try:
@@ -171,10 +171,10 @@ def application(
 
 
 def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
-    """Loads a file into a network of keras.applications; raises DataError where it belongs to another."""
+    """Loads a file into a network of keras.applications; raises DataError if it belongs to another."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Keras only warns where a file has nothing for a layer
+            warnings.simplefilter("error")  # Keras only warns if a file has nothing for a layer
             check = check_network if path.suffix == ".keras" else check_weights
             check(existing(path))
             base.load_weights(existing(path))
@@ -186,7 +186,7 @@ def load_weights(base: "keras.Model", path: Path, *, of: str) -> None:
 
 
 def pooled(network: "keras.Model") -> "keras.KerasTensor":
-    """The averages (batch, maps) below the top of a network that ends in a 1×1 convolution."""
+    """The pooled averages (batch, maps) below the top of a network that ends in a 1×1 convolution."""
     from keras import layers
 
     averages = [layer.output for layer in network.layers if isinstance(layer, layers.GlobalAveragePooling2D)]
@@ -194,13 +194,13 @@ def pooled(network: "keras.Model") -> "keras.KerasTensor":
 
 
 def find_backbone(name: str) -> str | None:
-    """Keras's name for a network that is meant by another spelling, such as mobilenet_v2; None for no network's."""
+    """Keras's name for a network under another spelling, such as mobilenet_v2; None if there is no such network."""
     plain = name.replace("_", "").replace("-", "").lower()
     return next((backbone for backbone in get_args(Backbone) if backbone.lower() == plain), None)
 
 
 def complaint(backbone: str, *, weights: str | None, include_top: bool) -> str:
-    """What Keras says to an image of one pixel, before it builds or downloads anything."""
+    """Keras's error for a one-pixel image, before it builds or downloads anything."""
     try:
         factory(backbone)(input_shape=(1, 1, 3), weights=weights, include_top=include_top)
     except ValueError as error:
@@ -210,7 +210,7 @@ def complaint(backbone: str, *, weights: str | None, include_top: bool) -> str:
 
 @functools.cache
 def minimum_size(backbone: str) -> tuple[int, int]:
-    """The smallest image that Keras allows, (height, width), read from its refusal of a smaller one."""
+    """The smallest image that Keras allows, (height, width), read from its error for a smaller one."""
     found = re.search(r"at least (\d+)x(\d+)", complaint(backbone, weights=None, include_top=False))
     if found is None:
         raise RuntimeError(f"Keras no longer says how large images must be for {backbone}")
@@ -219,7 +219,7 @@ def minimum_size(backbone: str) -> tuple[int, int]:
 
 @functools.cache
 def default_size(backbone: str) -> tuple[int, int] | None:
-    """The image size that Keras's weights were trained at, or None where Keras accepts any."""
+    """The image size that Keras's weights were trained at, or None if Keras accepts any."""
     text = complaint(backbone, weights="imagenet", include_top=True)
     found = re.search(r"should be \((\d+), (\d+), 3\)", text)
     return (int(found[1]), int(found[2])) if found else None
@@ -227,7 +227,7 @@ def default_size(backbone: str) -> tuple[int, int] | None:
 
 @functools.cache
 def preprocess_mode(backbone: str) -> Preprocess:
-    """The mode whose result on three pixel values equals that of the network's own preprocessing."""
+    """The mode that gives the same result on three pixel values as the network's own preprocessing."""
     backend.load()
     import keras
     import numpy as np

@@ -1,4 +1,4 @@
-"""What every architecture is: settings, facts for the gallery, and a method that builds its layers."""
+"""The base of every architecture: settings, facts for the gallery, and a method that builds its layers."""
 
 import contextlib
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ Side = Annotated[int, Ge(1)]
 class Architecture:
     """A network's settings, and how its layers are built.
 
-    A subclass gives the class variables, its own settings as fields, and `features`; one whose class output
+    A subclass defines the class variables, its own settings as fields, and `features`; a subclass whose class output
     is not a softmax on those features, or that has auxiliary outputs, overrides `outputs`. The three
-    properties are facts that may depend on the settings; where they don't, a subclass simply assigns them.
+    properties are facts that may depend on the settings; if they don't, a subclass simply assigns them.
 
-    `image_size` null is the data's own size where all its images share one that the network can take,
-    else `default_image_size`. `resize` is how images come to that size; `crop_and_resize` takes what lies in
-    `crop_box`, [top, left, bottom, right] in fractions of the image, by tf.image.crop_and_resize.
+    `image_size` null is the data's own size if all images share one that the network can handle,
+    else `default_image_size`. `resize` is how images are brought to that size; `crop_and_resize` uses the part inside
+    `crop_box`, [top, left, bottom, right] as fractions of the image, with tf.image.crop_and_resize.
     `preprocess` null is the mode that the network's own weights were trained with; `raw` leaves pixels from
-    0 to 255, for networks that scale them inside.
+    0 to 255, for networks that scale them internally.
 
-    `localization` adds an output `box` of four numbers: where the object is. They stand for center y, center x,
+    `localization` adds an output `box` of four numbers: where the object is. They are center y, center x,
     height and width, the last two as square roots with `square_root_sides`; see BoxHead.
     """
 
@@ -53,7 +53,7 @@ class Architecture:
 
     @property
     def description(self) -> str:
-        """The network in words, with where its weights come from."""
+        """A description of the network, including where its weights come from."""
         return self.title
 
     @property
@@ -63,30 +63,30 @@ class Architecture:
 
     @property
     def minimum_image_size(self) -> tuple[int, int]:
-        """The smallest size (height, width) at which every stride still has two pixels to act on."""
+        """The smallest size (height, width) at which every stride still has two pixels to work on."""
         return (17, 17)
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """What each output's loss counts for, unless the experiment says otherwise; with a box, as in the chapter."""
+        """The weight of each output's loss, unless the experiment sets it; with a box, as in the chapter."""
         return {"class": 0.8, "box": 0.2} if self.localization else {"class": 1.0}
 
     @property
     def head(self) -> tuple[str, ...]:
-        """The layers above the features, by name: those that a `head` phase trains."""
+        """The names of the layers above the features: the ones that a `head` phase trains."""
         return tuple(self.loss_weights)
 
     @property
     def preprocess_mode(self) -> Preprocess:
-        """`preprocess`, or the network's own mode where that is null."""
+        """`preprocess`, or the network's own mode if it is null."""
         return self.preprocess or "unit"
 
     def channels(self, of_data: int) -> int:
-        """The channels that the network takes, given those of the images: ImageNet's means are for three."""
+        """The network's number of channels, given that of the images: ImageNet's means are for three."""
         return 3 if self.preprocess_mode in ("caffe", "torch") else of_data
 
     def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:
-        """The size for data whose images all have one: that, where the network can take it."""
+        """The size to use for images that all have this size: the same, if the network can handle it."""
         with contextlib.suppress(ValueError):
             self.check_image_size(of_data)
             return of_data
@@ -98,10 +98,10 @@ class Architecture:
         self.check_crop_box()
 
     def check_files(self) -> None:
-        """Raises DataError where a file that the settings name is missing."""
+        """Raises DataError if a file named in the settings is missing."""
 
     def check_crop_box(self) -> None:
-        """Raises ValueError where `resize` and `crop_box` do not belong together."""
+        """Raises ValueError if `resize` and `crop_box` don't go together."""
         if (self.resize == "crop_and_resize") != (self.crop_box is not None):
             raise ValueError(
                 "crop_box: belongs to model.resize=crop_and_resize, which needs it;"
@@ -119,7 +119,7 @@ class Architecture:
             raise ValueError("antialias: crop_and_resize has none; set model.antialias=false")
 
     def check_image_size(self, image_size: tuple[int, int]) -> None:
-        """Raises ValueError where the network's strides would leave nothing of such an image."""
+        """Raises ValueError if the image is too small for the network's strides."""
         if any(side < least for side, least in zip(image_size, self.minimum_image_size, strict=True)):
             least = list(self.minimum_image_size)
             raise ValueError(
@@ -133,7 +133,7 @@ class Architecture:
         raise TypeError(f"{type(self).__name__} has no features of its own")
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Every output by name, float32: `class` holds probabilities (batch, class_count)."""
+        """All outputs by name, float32: `class` holds probabilities (batch, class_count)."""
         return self.heads(self.features(images), class_count)
 
     def heads(self, features: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
@@ -143,7 +143,7 @@ class Architecture:
         return {"class": classifier(features, class_count), **self.box_head(features)}
 
     def box_head(self, features: "keras.KerasTensor") -> dict[str, "keras.KerasTensor"]:
-        """The output `box` (batch, 4) on features (batch, units) with `localization`, else none."""
+        """With `localization`, the output `box` (batch, 4) on features (batch, units); else nothing."""
         from cnntrain.models.layers import box
 
         return {"box": box(features)} if self.localization else {}
@@ -151,7 +151,7 @@ class Architecture:
     def build(self, input_shape: tuple[int, int, int], class_count: int) -> "keras.Model":
         """The network for preprocessed float images of `input_shape` (height, width, channels).
 
-        One output is the model's only tensor; several come as a dict by name.
+        A single output is a bare tensor; several outputs are a dict by name.
         """
         import keras
 

@@ -1,4 +1,4 @@
-"""Stacks of Keras layers that several architectures share, each with systematic layer names."""
+"""Stacks of Keras layers shared by several architectures, with systematic layer names."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -44,8 +44,8 @@ def kind_of_convolution(groups: int) -> type[layers.Conv2D]:
 class NormalizedConvolution:
     """A convolution without bias, then batch normalization, then ReLU; called with a tensor and a size.
 
-    `padding` symmetric pads both sides alike, as PyTorch does, where Keras's `same` leaves the near side
-    out at stride 2. The two differ only there.
+    `padding` symmetric pads both sides equally, as PyTorch does, whereas Keras's `same` does not pad the near side at
+    stride 2. The two differ only there.
     """
 
     padding: Padding = "same"
@@ -87,7 +87,7 @@ class NormalizedConvolution:
         )(x)
 
     def max_pool(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """3×3 max pooling at stride 2; its input is never negative, so that zeros never win."""
+        """3×3 max pooling at stride 2; its input is never negative, so zeros never win."""
         padding = self.padding
         if padding == "symmetric":
             x, padding = pad_symmetrically(x, 3, 2, name=name)
@@ -97,20 +97,20 @@ class NormalizedConvolution:
 def pad_symmetrically(
     x: keras.KerasTensor, kernel_size: int | tuple[int, int], strides: int, *, name: str
 ) -> tuple[keras.KerasTensor, Literal["same", "valid"]]:
-    """The maps with half a kernel of zeros on every side, and the padding that what follows then needs."""
+    """The maps padded with half a kernel of zeros on every side, and the padding that the next layer then needs."""
     if strides == 1 or kernel_size == 1 or not isinstance(kernel_size, int):
-        return x, "same"  # which is symmetric where nothing is skipped
+        return x, "same"  # which is symmetric at stride 1
     return layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
 
 def squeeze_and_excite(
     x: keras.KerasTensor, reduction: int, *, name: str, first_bias: float = 0.0
 ) -> keras.KerasTensor:
-    """Weighs each map by a factor from 0 to 1, computed from all the maps' averages.
+    """Scales each map by a factor from 0 to 1, computed from the averages of all maps.
 
     (batch, height, width, maps) in and out. 2 · maps² / reduction weights, and maps / reduction + maps
-    biases. `first_bias` is where the sigmoids' biases start: at 0 a block first halves all its maps, at 2 it
-    lets 88 % through.
+    biases. `first_bias` is the initial value of the sigmoids' biases: at 0 a block first halves all its maps, at 2 it
+    passes 88% through.
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", 2017, section 3.
     """
@@ -153,7 +153,7 @@ def bottleneck_unit(
     """1×1, 3×3 and 1×1 convolutions, added to the input: (batch, height, width, maps) in,
     (batch, height / strides, width / strides, 4 · filters) out.
 
-    The stride is the 3×3's, as in today's implementations; the paper has it in the first 1×1, which skips
+    The stride is in the 3×3 convolution, as in today's implementations; the paper has it in the first 1×1, which skips
     three quarters of its input.
 
     Source: He et al. 2015, figure 5, right.
@@ -174,7 +174,7 @@ def add_shortcut(
     name: str,
     kernel_size: int = 1,
 ) -> keras.KerasTensor:
-    """ReLU of a unit's input `x` plus its convolutions' `y`, weighed by an SE block if it has a `reduction`.
+    """ReLU of a unit's input `x` plus its convolutions' output `y`, with an SE block on `y` if it has a `reduction`.
 
     Where the shapes differ, the input goes through a convolution of `kernel_size` at the unit's stride.
     """

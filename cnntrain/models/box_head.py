@@ -1,6 +1,6 @@
-"""Where the object is: what the box output says, how well that fits, and what it costs in training.
+"""Where the object is: the meaning of the box output, its metrics, and its loss.
 
-A box is float32 (…, 4): center y, center x, height and width in fractions of the image as the network sees it.
+A box is float32 (…, 4): center y, center x, height and width as fractions of the image as the network sees it.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from keras.utils import bounding_boxes
 if TYPE_CHECKING:
     from cnntrain.models.base import Architecture
 
-HUBER_DELTA = 0.1  # errors of boxes are below 1, where Keras's own delta makes Huber's loss half the squared error
+HUBER_DELTA = 0.1  # box errors are below 1, so with Keras's default delta, Huber would be half the squared error
 
 
 @dataclass(frozen=True)
 class BoxHead:
-    """What the four units of the box output stand for, and the loss that trains them.
+    """The meaning of the four units of the box output, and the loss that trains them.
 
-    They are center y, center x, height and width, the last two as square roots with `square_root_sides`: then an
-    error of a few pixels costs less for a large box than for a small one. `loss` is mse or huber of these numbers,
-    or 1 less the boxes' iou, giou or ciou.
+    They are center y, center x, height and width, the last two as square roots with `square_root_sides`, so that an
+    error of a few pixels costs less for a large box than for a small one. `loss` is mse or huber on these numbers,
+    or 1 minus the boxes' iou, giou or ciou.
 
     Sources: Rezatofighi et al., "Generalized Intersection over Union", 2019; Zheng et al., "Distance-IoU Loss:
     Faster and Better Learning for Bounding Box Regression", 2020, section 3.3 (CIoU, Keras's).
@@ -33,12 +33,12 @@ class BoxHead:
     square_root_sides: bool
 
     def boxes(self, outputs: tf.Tensor) -> tf.Tensor:
-        """The boxes (batch, 4) that outputs stand for; a side's sign is ignored."""
+        """Converts outputs to boxes (batch, 4); a side's sign is ignored."""
         center, sides = outputs[:, :2], outputs[:, 2:]
         return ops.concatenate([center, ops.square(sides) if self.square_root_sides else ops.abs(sides)], axis=1)
 
     def predict(self, outputs: tf.Tensor) -> tf.Tensor:
-        """The same boxes, without what lies outside the image; in Keras's operations, for exports."""
+        """The same boxes, clipped to the image; in Keras ops, for exports."""
         boxes = self.boxes(outputs)
         low = ops.clip(boxes[:, :2] - boxes[:, 2:] / 2, 0.0, 1.0)
         high = ops.clip(boxes[:, :2] + boxes[:, 2:] / 2, 0.0, 1.0)
@@ -55,12 +55,12 @@ class BoxHead:
         return keras.losses.huber(wanted, outputs, delta=HUBER_DELTA)
 
     def mean_error(self, outputs: tf.Tensor, boxes: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """The mean loss of the examples that have a box (weights (batch,), 1 or 0); 0 where none has."""
+        """The mean loss over the examples that have a box (weights (batch,), 1 or 0); 0 if none has."""
         return tf.math.divide_no_nan(tf.reduce_sum(self.errors(outputs, boxes) * weights), tf.reduce_sum(weights))
 
 
 def box_head(architecture: "Architecture", *, loss: str) -> BoxHead | None:
-    """That of an architecture, None where it learns no boxes."""
+    """The box head of an architecture, None if it learns no boxes."""
     if not architecture.localization:
         return None
     return BoxHead(loss=loss, square_root_sides=architecture.square_root_sides)
@@ -72,9 +72,9 @@ def corners_of(boxes: tf.Tensor) -> tf.Tensor:
 
 
 def intersection_and_union(one: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Areas (batch,) that pairs of boxes (batch, 4) share, and that they cover together.
+    """The intersection and union areas (batch,) of pairs of boxes (batch, 4).
 
-    Keras's compute_iou is one of all boxes with all.
+    Keras's compute_iou compares all boxes with all others.
     """
     first, second = corners_of(one), corners_of(other)
     sides = tf.minimum(first[:, 2:], second[:, 2:]) - tf.maximum(first[:, :2], second[:, :2])
@@ -83,12 +83,12 @@ def intersection_and_union(one: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor,
 
 
 def intersection_over_union(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """IoU (batch,) of pairs of boxes (batch, 4), from 0 to 1; 0 where neither has an area."""
+    """IoU (batch,) of pairs of boxes (batch, 4), from 0 to 1; 0 if neither box has an area."""
     return tf.math.divide_no_nan(*intersection_and_union(one, other))
 
 
 def generalized_iou(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """IoU less the share of the smallest common box that belongs to neither: (batch,), from -1 to 1."""
+    """IoU minus the share of the smallest enclosing box that belongs to neither: (batch,), from -1 to 1."""
     shared, union = intersection_and_union(one, other)
     first, second = corners_of(one), corners_of(other)
     sides = tf.maximum(first[:, 2:], second[:, 2:]) - tf.minimum(first[:, :2], second[:, :2])
@@ -97,7 +97,7 @@ def generalized_iou(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 
 def complete_iou(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """IoU less the distance of the centers and the difference of the shapes: (batch,), at most 1."""
+    """IoU minus the distance between the centers and the difference in aspect ratio: (batch,), at most 1."""
     return bounding_boxes.compute_ciou(one, other, "center_yxhw")
 
 

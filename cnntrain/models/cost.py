@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 def multiply_adds(layer: "keras.layers.Layer") -> int:
-    """Those of a convolution or a dense layer for one image, 0 of any other.
+    """The multiply-adds of a convolution or dense layer for one image; 0 for any other layer.
 
-    Each weight of a kernel is used once at each place of the output, whatever the groups and strides.
+    Each kernel weight is used once at each output position, whatever the groups and strides.
     """
     kernels = [weight for weight in layer.weights if weight.name.endswith("kernel")]
     if not kernels:

@@ -9,7 +9,7 @@ from cnntrain.settings import Fraction
 if TYPE_CHECKING:
     import keras
 
-# Table 1 of the paper: maps of 1×1; of 1×1 and then 3×3; of 1×1 and then 5×5; of 1×1 after pooling.
+# Table 1 of the paper: maps for 1×1; for 1×1 then 3×3; for 1×1 then 5×5; for 1×1 after pooling.
 MODULES = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -21,19 +21,19 @@ MODULES = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-POOLED = ("3b", "4e")  # modules that max pooling follows
-AUXILIARY = {"4a": "auxiliary_1", "4d": "auxiliary_2"}  # modules that an auxiliary classifier looks at
+POOLED = ("3b", "4e")  # modules followed by max pooling
+AUXILIARY = {"4a": "auxiliary_1", "4d": "auxiliary_2"}  # modules with an auxiliary classifier on top
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoogLeNet(Architecture):
-    """Nine inception modules, each looking at its input through 1×1, 3×3 and 5×5 kernels at once.
+    """Nine inception modules, each applying 1×1, 3×3 and 5×5 kernels to its input in parallel.
 
     Images 224×224×3 in; 112×112×64, 56×56×192, 28×28×480, 14×14×832 and 7×7×1024 maps, each the last
     before a stride; 1,000 probabilities out. 6,998,552 parameters; 13,378,280 with the two auxiliary
-    classifiers, which help to train the lower modules and count 0.3 each; `aux: false` drops them.
+    classifiers, which help train the lower modules and have a weight of 0.3 each; `aux: false` drops them.
 
-    Deviation: weights start as He et al. 2015 propose.
+    Deviation: weights are initialized as in He et al. 2015.
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, table 1 and section 5.
     """
@@ -62,7 +62,7 @@ class GoogLeNet(Architecture):
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Auxiliary losses count 0.3 (section 5 of the paper)."""
+        """Auxiliary losses have a weight of 0.3 (section 5 of the paper)."""
         auxiliary = {name: 0.3 for name in AUXILIARY.values()} if self.aux else {}
         return super().loss_weights | auxiliary
 
@@ -101,7 +101,7 @@ class GoogLeNet(Architecture):
     def inception(
         self, x: "keras.KerasTensor", widths: tuple[int, int, int, int, int, int], *, name: str
     ) -> "keras.KerasTensor":
-        """Four branches side by side, their maps stacked: height and width stay."""
+        """Four parallel branches, with their maps concatenated; height and width are unchanged."""
         from keras import layers
 
         from cnntrain.models.blocks import convolution, squeeze_and_excite
@@ -121,7 +121,7 @@ class GoogLeNet(Architecture):
 
 
 def auxiliary_classifier(x: "keras.KerasTensor", class_count: int, *, name: str) -> "keras.KerasTensor":
-    """Probabilities from half-way up: (batch, 14, 14, maps) in, (batch, class_count) out."""
+    """Probabilities from halfway up: (batch, 14, 14, maps) in, (batch, class_count) out."""
     from keras import layers
 
     from cnntrain.models.blocks import convolution

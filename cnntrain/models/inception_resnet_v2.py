@@ -7,10 +7,10 @@ from cnntrain.models.applications import Application, Backbone
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionResNetV2(Application):
-    """Inception modules that add to their input, scaled down, what their branches make of it.
+    """Inception modules whose branches' output is scaled down and added to their input.
 
-    Images 299×299×3 in, maps of 8×8×1536 at the end, 1,000 probabilities out. 55,873,736 parameters, moving
-    statistics included.
+    Images 299×299×3 in, maps of 8×8×1536 at the end, 1,000 probabilities out. 55,873,736 parameters, including
+    moving statistics.
 
     Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
     Learning", 2016, figures 15 to 19.

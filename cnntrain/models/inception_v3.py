@@ -7,10 +7,10 @@ from cnntrain.models.applications import Application, Backbone
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionV3(Application):
-    """Eleven inception modules with batch normalization, their larger kernels taken apart.
+    """Eleven inception modules with batch normalization and factorized larger kernels.
 
-    Images 299×299×3 in, maps of 8×8×2048 at the end, 1,000 probabilities out. 23,851,784 parameters, moving
-    statistics included. Keras's has no auxiliary classifier.
+    Images 299×299×3 in, maps of 8×8×2048 at the end, 1,000 probabilities out. 23,851,784 parameters, including
+    moving statistics. Keras's version has no auxiliary classifier.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, table 1.
     """

@@ -22,16 +22,16 @@ MODULE_B: tuple[Chain, ...] = (
     [(192, 1), (224, WIDE), (256, HIGH)],
     [(192, 1), (192, HIGH), (224, WIDE), (224, HIGH), (256, WIDE)],
 )
-# Branches of a reduction: the last convolution has stride 2; max pooling is a separate branch.
+# Branches of a reduction block: the last convolution has stride 2; max pooling is a separate branch.
 REDUCTION_A: tuple[Chain, ...] = ([(384, 3)], [(192, 1), (224, 3), (256, 3)])
 REDUCTION_B: tuple[Chain, ...] = ([(192, 1), (192, 3)], [(256, 1), (256, WIDE), (320, HIGH), (320, 3)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionV4(Architecture):
-    """A stem, then 4, 7 and 3 inception modules of three kinds with a reduction between them.
+    """A stem, then 4, 7 and 3 inception modules of three kinds, with reduction blocks between them.
 
-    Images 299×299×3 in; the stem gives 35×35×384, the modules 35×35×384, 17×17×1024 and 8×8×1536;
+    Images 299×299×3 in; the stem outputs 35×35×384, the modules 35×35×384, 17×17×1024 and 8×8×1536;
     1,000 probabilities out. 42,679,816 trainable parameters.
 
     Deviation: batch normalization's momentum is 0.9, which suits short runs.
@@ -124,7 +124,7 @@ def module(
     convolve: "NormalizedConvolution",
     name: str,
 ) -> "keras.KerasTensor":
-    """Inception-A or -B (figures 4 and 5): average pooling with 1×1, and the chains; the size stays."""
+    """Inception-A or -B (figures 4 and 5): average pooling with 1×1, and the chains; the size is unchanged."""
     from keras import layers
 
     branches = [
@@ -162,7 +162,7 @@ def pooled(
 def reduce(
     x: "keras.KerasTensor", chains: tuple[Chain, ...], *, convolve: "NormalizedConvolution", name: str
 ) -> "keras.KerasTensor":
-    """Max pooling beside chains that end in stride 2 (figures 7 and 8): half as high and wide."""
+    """Max pooling in parallel with chains that end in stride 2 (figures 7 and 8): half the height and width."""
     from keras import layers
 
     branches = [layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)]

@@ -1,6 +1,6 @@
-"""Networks and weights in files that may come from anywhere: looked into before Keras loads them.
+"""Networks and weights in files that may come from anywhere: inspected before Keras loads them.
 
-Keras's safe mode refuses code, such as Lambda layers. What is left are small files that stand for huge ones.
+Keras's safe mode refuses code, such as Lambda layers. What remains are small files that expand into huge ones.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import h5py
     import keras
 
-# what Keras raises for files that are cut, changed, of another network, or that name code
+# what Keras raises for files that are truncated, modified, for a different network, or that name code
 UNLOADABLE = (
     OSError,
     ValueError,
@@ -30,13 +30,13 @@ UNLOADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-LARGEST_GROWTH = 4  # weights hardly compress: what unpacks to more than this many times the file's size is a bomb
+LARGEST_GROWTH = 4  # weights hardly compress: a file that unpacks to more than this many times its size is a bomb
 ALWAYS_ALLOWED_BYTES = 2**26
 WEIGHTS = "model.weights.h5"
 
 
 def load_network(path: Path) -> "keras.Model":
-    """The network of a .keras file, without what it was trained with; raises one of UNLOADABLE."""
+    """The network in a .keras file, without its training configuration; raises one of UNLOADABLE."""
     backend.load()
     import keras
 
@@ -49,7 +49,7 @@ def load_network(path: Path) -> "keras.Model":
 
 @contextlib.contextmanager
 def as_unloadable() -> Iterator[None]:
-    """TensorFlow's own errors, such as that of no memory, as one of UNLOADABLE."""
+    """Converts TensorFlow's own errors, such as running out of memory, to one of UNLOADABLE."""
     import tensorflow as tf
 
     try:
@@ -59,7 +59,7 @@ def as_unloadable() -> Iterator[None]:
 
 
 def check_network(path: Path) -> None:
-    """Raises ValueError where a .keras file would unpack to far more than its size, or outside of a folder."""
+    """Raises ValueError if a .keras file would unpack to far more than its size, or outside its folder."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         for member in members:
@@ -72,13 +72,13 @@ def check_network(path: Path) -> None:
 
 
 def check_weights(path: Path) -> None:
-    """Raises ValueError where a file of weights stands for far more than its size, or for other files."""
+    """Raises ValueError if a weights file would expand to far more than its size, or refers to other files."""
     with open(path, "rb") as file:
         check_arrays(file, of=path)
 
 
 def check_arrays(file: IO[bytes], *, of: Path) -> None:
-    """Raises ValueError where the arrays of an open HDF5 file are far larger than the file, or lie in others."""
+    """Raises ValueError if the arrays in an open HDF5 file are far larger than the file, or are in other files."""
     import h5py
 
     sizes: list[int] = []
@@ -95,6 +95,6 @@ def check_arrays(file: IO[bytes], *, of: Path) -> None:
 
 
 def refuse_growth(size_bytes: int, *, of: Path) -> None:
-    """Raises ValueError for a size that no honest file of this one's size unpacks to."""
+    """Raises ValueError for a size that no legitimate file of this size would unpack to."""
     if size_bytes > max(ALWAYS_ALLOWED_BYTES, LARGEST_GROWTH * of.stat().st_size):
         raise ValueError(f"its {of.stat().st_size:,} bytes would unpack to {size_bytes:,}; it is taken for a bomb")

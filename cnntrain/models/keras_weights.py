@@ -1,4 +1,4 @@
-"""The files of ImageNet weights that Keras publishes: which one a network takes, where it lies, how it comes."""
+"""The ImageNet weights that Keras publishes: which file a network uses, where it is stored, how it is downloaded."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights: where Keras looks for it, its address, and its checksum where one is known."""
+    """A weights file: where Keras looks for it, its URL, and its checksum if known."""
 
     path: Path
     address: str
@@ -26,7 +26,7 @@ class WeightsFile:
 
 
 class Asked(Exception):
-    """Keras has asked for a file: the WeightsFile is its argument."""
+    """Raised when Keras requests a file: the WeightsFile is its argument."""
 
 
 def factory(backbone: str) -> Callable[..., "keras.Model"]:
@@ -38,9 +38,9 @@ def factory(backbone: str) -> Callable[..., "keras.Model"]:
 
 
 def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> Path:
-    """The file of ImageNet weights that Keras loads for a network, downloaded if it is not there.
+    """The ImageNet weights file that Keras loads for a network, downloaded if it is not there.
 
-    Raises DataError, within seconds where there is no network, that says where to put which file.
+    If there is no network connection, raises a DataError, within seconds, that says which file to put where.
     """
     from cnntrain.runtime.download import FAILURES, download, has_checksum
 
@@ -62,7 +62,7 @@ def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_t
 
 @functools.cache
 def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> WeightsFile:
-    """The file that Keras would load, learned from what it asks its own downloader for."""
+    """The file that Keras would load, determined from what it requests from its own downloader."""
     build = factory(backbone)
     import keras
 
@@ -74,7 +74,7 @@ def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_to
         raise Asked(WeightsFile(home / cache_subdir / fname, origin, file_hash or md5_hash))
 
     def ask() -> None:
-        with keras.StatelessScope(initialize_variables=False):  # its shapes, and no memory for weights
+        with keras.StatelessScope(initialize_variables=False):  # shapes only, no memory for weights
             build(input_shape=input_shape, weights="imagenet", include_top=include_top)
 
     try:
@@ -87,7 +87,7 @@ def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_to
 
 @contextlib.contextmanager
 def instead_of_download(answer: Callable[..., str]) -> Iterator[None]:
-    """Inside the block, Keras asks `answer` for the path of a file, instead of its own downloader."""
+    """Inside the block, Keras calls `answer` for the path of a file, instead of its own downloader."""
     module = downloader()
     theirs = module.get_file
     module.get_file = answer

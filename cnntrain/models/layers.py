@@ -1,6 +1,6 @@
-"""Layers that Keras lacks, and the classifier that nearly every architecture ends in.
+"""Layers that Keras lacks, and the classifier at the end of nearly every architecture.
 
-Each is registered, so that a saved model loads with Keras's safe mode on once this module is imported.
+Each layer is registered, so that a saved model loads in Keras's safe mode once this module is imported.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ register = keras.saving.register_keras_serializable(package="cnntrain")
 def classifier(features: keras.KerasTensor, class_count: int, *, name: str = "class") -> keras.KerasTensor:
     """A dense softmax layer: features (batch, units) in, probabilities (batch, class_count) out.
 
-    float32 whatever the precision: a softmax in bfloat16 has two to three digits only.
+    Always float32: a softmax in bfloat16 has only two to three digits.
     """
     return keras.layers.Dense(class_count, activation="softmax", dtype="float32", name=name)(features)
 
 
 def box(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Four linear units: features (batch, units) in, a box (batch, 4) out, which starts in the middle.
+    """Four linear units: features (batch, units) in, a box (batch, 4) out, initially in the middle.
 
-    float32 whatever the precision: in bfloat16 a place is known to a 256th of the image only.
+    Always float32: in bfloat16 a position is only accurate to 1/256 of the image.
     """
     middle = keras.initializers.Constant(0.5)
     return keras.layers.Dense(4, bias_initializer=middle, dtype="float32", name="box")(features)
@@ -30,11 +30,11 @@ def box(features: keras.KerasTensor) -> keras.KerasTensor:
 
 @register
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divides each activation by the activity of its neighbor maps at the same position.
+    """Divides each activation by the activity of the neighboring maps at the same position.
 
-    x / (bias + alpha · sum of x² over the maps up to `depth_radius` away) ** beta, shapes unchanged.
-    The defaults are the chapter's; in papers whose formula divides the sum by the number of maps, n, an
-    alpha of 1e-4 at n = 5 is 2e-5 here.
+    x / (bias + alpha · sum of x² over the maps up to `depth_radius` away) ** beta; shapes are unchanged.
+    The defaults are the chapter's. Some papers divide the sum by the number of maps, n: their alpha of 1e-4 at n = 5
+    is 2e-5 here.
 
     Source: Krizhevsky et al. 2012, section 3.3.
     """
@@ -75,10 +75,10 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 @register
 class GroupedConvolution(keras.layers.Conv2D):
-    """Conv2D whose groups are computed one by one where there is no GPU; weights and results are Conv2D's.
+    """Conv2D that computes groups one by one if there is no GPU; weights and results are the same as Conv2D's.
 
-    Keras compiles grouped convolutions with XLA, whose code for the CPU takes 30 s for a training step on
-    8×56×56×256 in 64 groups. One by one it is 0.06 s.
+    Keras compiles grouped convolutions with XLA, whose CPU code takes 30 s for a training step on
+    8×56×56×256 in 64 groups. One by one, it takes 0.06 s.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -100,10 +100,10 @@ def scaled_tanh(inputs: keras.KerasTensor) -> keras.KerasTensor:
 
 @register
 class Subsampling(keras.layers.Layer):
-    """Adds up each 2×2 window, times one trainable coefficient a map, plus one trainable bias a map.
+    """Sums each 2×2 window, multiplied by a trainable coefficient per map, plus a trainable bias per map.
 
-    (batch, height, width, maps) in, (batch, height // 2, width // 2, maps) out. Training starts at the
-    mean of the window: a coefficient of 1/4 and no bias.
+    (batch, height, width, maps) in, (batch, height // 2, width // 2, maps) out. Initially it is the mean of the
+    window: a coefficient of 1/4 and no bias.
 
     Source: LeCun et al. 1998, section II.B.
     """
@@ -120,7 +120,7 @@ class Subsampling(keras.layers.Layer):
 
 @register
 class TableConvolution(keras.layers.Layer):
-    """A convolution in which each output map sees only the input maps that a table gives it.
+    """A convolution in which each output map sees only the input maps listed for it in a table.
 
     `table` holds one list of input maps for each output map; (batch, height, width, input maps) in,
     (batch, height - 4, width - 4, len(table)) out at a 5×5 kernel. Only the connections that the table
@@ -157,7 +157,7 @@ class TableConvolution(keras.layers.Layer):
 
 @register
 class CodeDistances(keras.layers.Layer):
-    """Squared Euclidean distances to one fixed ±1 code a class.
+    """Squared Euclidean distances to a fixed ±1 code for each class.
 
     (batch, units) in, (batch, class_count) out. `codes`, (class_count, units), is a weight that is saved
     but never trained, so that a loaded model keeps the codes that it was trained with.
@@ -187,10 +187,10 @@ class CodeDistances(keras.layers.Layer):
 
 
 def constant(value: float) -> keras.initializers.Initializer:
-    """An initializer of one value everywhere."""
+    """An initializer that sets all values to the same constant."""
     return keras.initializers.Constant(value)
 
 
 def uniform_by_fan_in(fan_in: float) -> keras.initializers.Initializer:
-    """±2.4 / fan-in, uniformly, LeCun's start for layers of scaled tanh (1998, appendix A)."""
+    """Uniform in ±2.4 / fan-in, LeCun's initialization for layers with scaled tanh (1998, appendix A)."""
     return keras.initializers.RandomUniform(-2.4 / fan_in, 2.4 / fan_in)

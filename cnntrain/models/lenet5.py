@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class LeNet5(Architecture):
     """Two convolutions, each with average pooling, and two dense layers.
 
-    The chapter widens the 1998 network (32 and 48 maps for 6 and 16), and replaces tanh by ReLU and the
-    Euclidean output by softmax. 369,174 parameters for 28×28×1 images of ten classes.
+    The chapter widens the 1998 network (32 and 48 maps instead of 6 and 16), and replaces tanh with ReLU and the
+    Euclidean output with softmax. 369,174 parameters for 28×28×1 images in ten classes.
 
     Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, section II.
     """

@@ -27,7 +27,7 @@ SEGMENTS = {
     "bottom": ((10, 11), (1, 5)),
 }
 
-# The segments that each digit leaves dark.
+# The segments that are off for each digit.
 DARK = [
     {"middle"},
     {"top", "upper left", "middle", "lower left", "bottom"},
@@ -57,14 +57,14 @@ class LeNet51998(Architecture):
     | F6 | 84 | 10,164 |
     | output | 10 | (840 fixed) |
 
-    60,000 in all. `output: rbf` gives class probabilities as the softmax of minus the distances, so that
-    cross-entropy is the paper's discriminative criterion (equation 9) without its constant for rubbish;
-    `output: softmax` is a dense layer of 850 parameters. Ten classes have the digits, drawn on a 7×12
-    bitmap, as codes; for any other number they are ±1 at random from a fixed seed, which the paper names
+    60,000 in all. `output: rbf` computes class probabilities as the softmax of the negative distances, so that
+    cross-entropy is the paper's discriminative criterion (equation 9) without its constant for the "rubbish" class;
+    `output: softmax` is a dense layer with 850 parameters. With ten classes, the codes are the digits, drawn on a 7×12
+    bitmap; with any other number, they are ±1 at random from a fixed seed, which the paper mentions
     as the alternative. Images larger than 28×28 make C5 and F6's input larger.
 
-    Deviations: the digits are drawn as a seven-segment display; a code is never adapted; subsampling
-    starts as a mean; pixels run from 0 to 1, not from -0.1 to 1.175.
+    Deviations: the digits are drawn as a seven-segment display; codes are never adapted; subsampling
+    starts as a mean; pixels range from 0 to 1, not from -0.1 to 1.175.
 
     Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, section II.B
     and appendix A.
@@ -113,7 +113,7 @@ class LeNet51998(Architecture):
         return layers.Dense(84, activation=scaled_tanh, kernel_initializer=start, name="f6")(x)
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities, from distances or from a dense layer, and a box if asked for."""
+        """Class probabilities, from distances or from a dense layer, and a box if requested."""
         import keras
 
         from cnntrain.models.layers import CodeDistances
@@ -127,7 +127,7 @@ class LeNet51998(Architecture):
 
 
 def codes(class_count: int) -> list[list[int]]:
-    """A code of 84 times ±1 for each class."""
+    """A code of 84 values of ±1 for each class."""
     import numpy as np
 
     if class_count != len(DARK):

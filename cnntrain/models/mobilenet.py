@@ -9,8 +9,8 @@ from cnntrain.models.applications import Application, Backbone
 class MobileNet(Application):
     """A plain chain of thirteen depthwise separable convolutions.
 
-    Images 224×224×3 in, maps of 7×7×1024 at the end, 1,000 probabilities out. 4,253,864 parameters, moving
-    statistics included.
+    Images 224×224×3 in, maps of 7×7×1024 at the end, 1,000 probabilities out. 4,253,864 parameters, including
+    moving statistics.
 
     Source: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
     Applications", 2017, table 1.
@@ -34,8 +34,8 @@ class MobileNet(Application):
 class MobileNetV2(Application):
     """Seventeen inverted residual units: wide inside, and narrow where they are added.
 
-    Images 224×224×3 in, maps of 7×7×1280 at the end, 1,000 probabilities out. 3,538,984 parameters, moving
-    statistics included.
+    Images 224×224×3 in, maps of 7×7×1280 at the end, 1,000 probabilities out. 3,538,984 parameters, including
+    moving statistics.
 
     Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, table 2.
     """

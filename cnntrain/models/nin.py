@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkInNetwork(Architecture):
-    """Four convolutions, each followed by two of 1×1, and averages of one map a class.
+    """Four convolutions, each followed by two 1×1 convolutions, and the average of one map per class.
 
     Images 224×224×3 in, 1,000 probabilities out. 7,595,176 parameters, block by block (a convolution, then
-    its two of 1×1):
+    its two 1×1 convolutions):
 
     | block | convolution | 1×1 | 1×1 | output |
     |---|---|---|---|---|
@@ -26,9 +26,9 @@ class NetworkInNetwork(Architecture):
 
     No dense layer at all: with AlexNet's three, the same features would take 58 million more.
 
-    The paper gives sizes for CIFAR only; these are its authors' for ImageNet. Deviations: weights start as
-    He et al. 2015 propose, and the class maps have no ReLU. With one, all of them fell to zero within ten
-    steps on random images, where no gradient passes, at every learning rate tried.
+    The paper gives sizes for CIFAR only; these are the authors' sizes for ImageNet. Deviations: weights are initialized
+    as in He et al. 2015, and the class maps have no ReLU. With one, all of them dropped to zero within ten
+    steps on random images, where there is no gradient, at every learning rate tried.
 
     Source: Lin et al., "Network In Network", 2013, sections 3 and 4.
     """
@@ -49,7 +49,7 @@ class NetworkInNetwork(Architecture):
     minimum_image_size = (59, 59)
 
     def outputs(self, images: "keras.KerasTensor", class_count: int) -> dict[str, "keras.KerasTensor"]:
-        """Class probabilities, the softmax of each class map's average; a box from averages of the maps before."""
+        """Class probabilities, the softmax of each class map's average; a box from averages of the preceding maps."""
         from keras import layers
 
         from cnntrain.models.blocks import convolution
@@ -65,14 +65,14 @@ class NetworkInNetwork(Architecture):
         x = convolution(x, 1024, 3, name="conv4")
         boxes = self.box_head(layers.GlobalAveragePooling2D(name="box_average")(x))
         x = mlp(x, 1024, class_count, activation="linear", name="conv4")  # 6×6×classes
-        x = layers.GlobalAveragePooling2D(dtype="float32", name="average")(x)  # one score a class
+        x = layers.GlobalAveragePooling2D(dtype="float32", name="average")(x)  # one score per class
         return {"class": layers.Softmax(dtype="float32", name="class")(x), **boxes}
 
 
 def mlp(
     x: "keras.KerasTensor", first_maps: int, second_maps: int, *, name: str, activation: str = "relu"
 ) -> "keras.KerasTensor":
-    """The small network that slides over the maps: two convolutions of 1×1, the second with `activation`."""
+    """The small network that slides over the maps: two 1×1 convolutions, the second with `activation`."""
     from cnntrain.models.blocks import convolution
 
     x = convolution(x, first_maps, 1, name=f"{name}_mlp1")

@@ -1,4 +1,4 @@
-"""The ResNets of 10, 18, 34, 50, 101 and 152 layers."""
+"""The ResNets with 10, 18, 34, 50, 101 and 152 layers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet(Architecture):
-    """Four stages of units that add to their input what two or three convolutions make of it.
+    """Four stages of residual units, each of which adds the output of two or three convolutions to its input.
 
-    For 224×224×3 images, stem and stages give 112×112×64, then after pooling 56×56, 28×28, 14×14 and 7×7
+    For 224×224×3 images, stem and stages output 112×112×64, then after pooling 56×56, 28×28, 14×14 and 7×7
     with 64, 128, 256 and 512 maps (four times as many from 50 layers on), whose averages are classified.
     Convolutions have no bias, since batch normalization follows.
 
-    `width` is the number of maps in the first stage, and sets those of all others. `stem: small` begins with
+    `width` is the number of maps in the first stage, and scales all other stages. `stem: small` begins with
     3×3 at stride 1 and no pooling, for images of about 32×32. `padding: same` is the chapter's (and Keras's),
     `symmetric` PyTorch's. Batch normalization's momentum and epsilon default to the paper's; the chapter's
     code leaves them at Keras's 0.99 and 0.001.
@@ -74,7 +74,8 @@ class ResNet(Architecture):
     def stem_layers(
         self, images: "keras.KerasTensor", convolve: "NormalizedConvolution"
     ) -> "keras.KerasTensor":
-        """Images (batch, height, width, channels) in, `width` maps out, a fourth as high and wide or just as."""
+        """Images (batch, height, width, channels) in, `width` maps out, at a quarter of the height and width or at the
+        full size."""
         if self.stem == "small":
             return convolve(images, self.width, 3, name="conv1")
         x = convolve(images, self.width, 7, strides=2, name="conv1")  # 112×112×64
@@ -89,7 +90,7 @@ class ResNet(Architecture):
         convolve: "NormalizedConvolution",
         name: str,
     ) -> "keras.KerasTensor":
-        """One residual or bottleneck unit of `filters` maps inside."""
+        """One residual or bottleneck unit with `filters` maps inside."""
         from cnntrain.models.blocks import bottleneck_unit, residual_unit
 
         kind = bottleneck_unit if self.bottleneck else residual_unit
@@ -98,7 +99,7 @@ class ResNet(Architecture):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet10(ResNet):
-    """10 layers, one unit a stage: 5,418,792 trainable parameters at 1,000 classes.
+    """10 layers, one unit per stage: 5,418,792 trainable parameters at 1,000 classes.
 
     Source: Simon et al., "ImageNet Pre-trained Models with Batch Normalization", 2016, section 3.
     """
@@ -139,7 +140,7 @@ class ResNet34(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet50(ResNet):
-    """50 layers in bottleneck units: 25,557,032 trainable parameters.
+    """50 layers, with bottleneck units: 25,557,032 trainable parameters.
 
     Source: He et al. 2015, table 1.
     """
@@ -151,7 +152,7 @@ class ResNet50(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet101(ResNet):
-    """101 layers in bottleneck units: 44,549,160 trainable parameters.
+    """101 layers, with bottleneck units: 44,549,160 trainable parameters.
 
     Source: He et al. 2015, table 1.
     """
@@ -163,7 +164,7 @@ class ResNet101(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet152(ResNet):
-    """152 layers in bottleneck units, the challenge's winner: 60,192,808 trainable parameters.
+    """152 layers, with bottleneck units, the challenge's winner: 60,192,808 trainable parameters.
 
     Source: He et al. 2015, table 1.
     """

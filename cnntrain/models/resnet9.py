@@ -1,4 +1,4 @@
-"""ResNet-9, the small residual network that won a race."""
+"""ResNet-9, the small residual network that won a speed contest."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet9(Architecture):
-    """Four convolutions, of which the last three halve the maps, and two residual units of two.
+    """Four convolutions, the last three of which halve the resolution, and two residual units of two convolutions.
 
-    For 32×32×3 images: 32×32×64, 16×16×128, 8×8×256 and 4×4×512 maps, each map's maximum at the end.
-    6,573,130 trainable parameters at ten classes; `width` is the number of maps of the first convolution,
-    and sets those of all others.
+    For 32×32×3 images: 32×32×64, 16×16×128, 8×8×256 and 4×4×512 maps, with global max pooling at the end.
+    6,573,130 trainable parameters at ten classes; `width` is the number of maps in the first convolution,
+    and scales all others.
 
     Deviation: the classifier has a bias, and its logits are not multiplied by 0.125.
 

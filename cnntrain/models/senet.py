@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation networks: SE blocks in ResNet-50, in GoogLeNet, and in the winner of 2017."""
+"""Squeeze-and-excitation networks: SE blocks in ResNet-50, in GoogLeNet, and in the 2017 winner."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,9 +43,9 @@ class SEResNet50(ResNet):
 
 @dataclass(frozen=True, kw_only=True)
 class SENet154(ResNet):
-    """ResNet-152's plan with grouped 3×3 convolutions, a deeper stem, and SE blocks.
+    """ResNet-152's layout with grouped 3×3 convolutions, a deeper stem, and SE blocks.
 
-    115,088,984 trainable parameters at 1,000 classes. For 224×224×3 images the stem gives 112×112×128, and
+    115,088,984 trainable parameters at 1,000 classes. For 224×224×3 images the stem outputs 112×112×128, and
     the stages 56×56×256, 28×28×512, 14×14×1024 and 7×7×2048. A unit of `filters` has 1×1 with 2 · filters,
     3×3 in 64 groups with 4 · filters, and 1×1 with 4 · filters; shortcuts at a stride are 3×3.
 
@@ -76,7 +76,7 @@ class SENet154(ResNet):
     def stem_layers(
         self, images: "keras.KerasTensor", convolve: "NormalizedConvolution"
     ) -> "keras.KerasTensor":
-        """Three 3×3 convolutions: images in, 128 maps out, a fourth as high and wide or just as."""
+        """Three 3×3 convolutions: images in, 128 maps out, at a quarter of the height and width or at the full size."""
         small = self.stem == "small"
         x = convolve(images, 64, 3, strides=1 if small else 2, name="conv1_1")
         x = convolve(x, 64, 3, name="conv1_2")
@@ -118,10 +118,9 @@ class SEGoogLeNet(GoogLeNet):
     twice and 1024 that is 8,464 + 29,310 + 3·33,312 + 35,409 + 2·87,412 + 132,160 = 480,103, so
     7,478,655 in all without auxiliary classifiers, whose inputs are the blocks' outputs.
 
-    The paper's own SE-Inception builds on the later network with batch normalization. Without it, nine
+    The paper's own SE-Inception is based on the later network with batch normalization. Without it, nine
     blocks that each begin by halving their maps leave too little signal (on 32 random images the loss stayed
-    at that of guessing for 150 steps, where GoogLeNet needs 31), so that the blocks' sigmoids start with
-    biases of 2 here.
+    at chance level for 150 steps, where GoogLeNet needs 31), so here the blocks' sigmoids start with biases of 2.
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", 2017, figure 2.
     """

@@ -1,4 +1,4 @@
-"""Transfer learning: a trained network below a new head."""
+"""Transfer learning: a new head on a trained network."""
 
 import json
 import zipfile
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Architecture):
-    """What a backbone sees in an image, averaged over the image, and a new classifier on that.
+    """A backbone's features, averaged over the image, with a new classifier on top.
 
-    `backbone` is a network of keras.applications, and `weights` are Keras's own (`imagenet`), random (null) or a
+    `backbone` is a network in keras.applications, and `weights` are Keras's own (`imagenet`), random (null) or a
     file: `.keras`, `.weights.h5`, or Keras's `…_notop.h5`. `backbone: null` takes the network itself from
-    `weights`: a `.keras` file, or the folder of a run, whose classifier is left out. Size and channels of images
-    come with the network, and so does their preprocessing; only a `.keras` file can't tell, and needs
+    `weights`: a `.keras` file, or a run folder, whose classifier is left out. Image size, channels and
+    preprocessing come with the network; only a `.keras` file doesn't include the preprocessing, and needs
     `preprocess`.
 
-    The head: `dropout` of the averaged features, then a layer of `hidden_units` (null: none) with ReLU and
+    The head: `dropout` on the averaged features, then a layer of `hidden_units` (null: none) with ReLU and
     `dropout` after it, then the softmax.
 
     Source: Yosinski et al., "How transferable are features in deep neural networks?", 2014.
@@ -66,7 +66,7 @@ class Transfer(Architecture):
                 f"weights: only a .keras file or a run's folder brings its own network; received {self.weights};"
                 " name the network that it belongs to in model.backbone"
             )
-        one_file = isinstance(self.weights, Path) and self.weights.is_file()  # one that is missing is told later
+        one_file = isinstance(self.weights, Path) and self.weights.is_file()  # a missing file is reported later
         if self.backbone is None and one_file and self.preprocess is None:
             raise ValueError(
                 f"preprocess: {self.weights} does not tell how its network wants pixels; expected unit, tf, caffe,"
@@ -75,7 +75,7 @@ class Transfer(Architecture):
         super().__post_init__()
 
     def check_files(self) -> None:
-        """Raises an error where no network is named, or weights are missing or don't tell what they expect."""
+        """Raises an error if no network is named, or weights are missing or don't say what input they expect."""
         if self.backbone is None and not isinstance(self.weights, Path):
             raise ConfigError(
                 "model.backbone: expected a network of keras.applications, such as model.backbone=Xception, or in"
@@ -88,7 +88,7 @@ class Transfer(Architecture):
 
     @property
     def is_run(self) -> bool:
-        """Whether the weights are those of a run's best network."""
+        """Whether the weights come from a run's best network."""
         return isinstance(self.weights, Path) and self.weights.is_dir()
 
     @property
@@ -111,12 +111,12 @@ class Transfer(Architecture):
 
     @property
     def minimum_image_size(self) -> tuple[int, int]:
-        """The smallest size that Keras allows; for a network from a file Keras says it when it builds."""
+        """The smallest size that Keras allows; for a network from a file, Keras checks it when building."""
         return minimum_size(self.backbone) if self.backbone is not None else (1, 1)
 
     @property
     def preprocess_mode(self) -> Preprocess:
-        """`preprocess`, or that of the weights where it is null."""
+        """`preprocess`, or the weights' own mode if it is null."""
         if self.preprocess is not None:
             return self.preprocess
         if self.backbone is not None:
@@ -125,20 +125,20 @@ class Transfer(Architecture):
 
     @property
     def file_shape(self) -> tuple[int | None, int | None, int]:
-        """(height, width, channels) that the network of a file expects."""
+        """The (height, width, channels) that a file's network expects."""
         if self.is_run:
             contract = run_contract(self.weights)
             return (*contract["image_size"], contract["channels"])
         return keras_file_shape(self.weights)
 
     def channels(self, of_data: int) -> int:
-        """Those that trained weights were trained on."""
+        """The number of channels that the weights were trained on."""
         if self.backbone is None:
             return self.file_shape[2]
         return 3 if self.weights is not None else super().channels(of_data)
 
     def fitting_size(self, of_data: tuple[int, int]) -> tuple[int, int]:
-        """Trained weights want the size that they were trained at."""
+        """Trained weights need the size that they were trained at."""
         return self.default_image_size if self.weights is not None else super().fitting_size(of_data)
 
     def features(self, images: "keras.KerasTensor") -> "keras.KerasTensor":
@@ -163,7 +163,7 @@ class Transfer(Architecture):
 
 
 def run_contract(path: Any) -> dict[str, Any]:
-    """What the network of a run expects of an image, as run.json has it."""
+    """The input that a run's network expects, according to run.json."""
     record = existing(path) / "run.json"
     try:
         return json.loads(record.read_text())["input"]
@@ -172,7 +172,7 @@ def run_contract(path: Any) -> dict[str, Any]:
 
 
 def keras_file_shape(path: Any) -> tuple[int | None, int | None, int]:
-    """The input's (height, width, channels) that a .keras file names, read without loading it."""
+    """The input's (height, width, channels) in a .keras file, read without loading it."""
     try:
         check_network(existing(path))
         with zipfile.ZipFile(existing(path)) as archive:
@@ -187,7 +187,7 @@ def keras_file_shape(path: Any) -> tuple[int | None, int | None, int]:
 
 
 def backbone_of_file(path: Any, images: "keras.KerasTensor") -> "keras.KerasTensor":
-    """The network of a .keras file or a run's folder, without the run's classifier, on `images`."""
+    """The network in a .keras file or a run folder, without the run's classifier, on `images`."""
     backend.load()
     import keras
 
@@ -208,14 +208,14 @@ def backbone_of_file(path: Any, images: "keras.KerasTensor") -> "keras.KerasTens
 def in_precision(
     network: "keras.Model", precision: str, *, images: "keras.KerasTensor | None" = None
 ) -> "keras.Model":
-    """A copy of a network whose layers compute in `precision`, on `images` where given.
+    """A copy of a network whose layers compute in `precision`, on `images` if given.
 
-    Keras loads a network in the precision that it was saved in, whatever the policy now is.
+    Keras loads a network in the precision that it was saved in, whatever the current policy is.
     """
     import keras
 
     def copied(layer: "keras.Operation") -> "keras.Operation":
-        given = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # others compute in what they are given
+        given = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # others use their input's dtype
         return layer.__class__.from_config({**layer.get_config(), **given})
 
     copy = keras.models.clone_model(network, input_tensors=images, clone_function=copied)

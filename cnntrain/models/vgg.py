@@ -10,7 +10,7 @@ class VGG16(Application):
     """Thirteen 3×3 convolutions in five blocks with max pooling, and three dense layers.
 
     Images 224×224×3 in; blocks of 64, 128, 256, 512 and 512 maps, 7×7 at the end; 1,000 probabilities out.
-    138,357,544 parameters, 103 million of them in the first dense layer. Keras's has no dropout.
+    138,357,544 parameters, 103 million of them in the first dense layer. Keras's version has no dropout.
 
     Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
     2014, table 1, column D.

@@ -10,7 +10,7 @@ class Xception(Application):
     """Two plain convolutions, then 34 depthwise separable ones in residual units.
 
     Images 299×299×3 in, maps of 10×10×2048 at the end, 1,000 probabilities out. 22,910,480 parameters,
-    moving statistics included.
+    including moving statistics.
 
     Source: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2016, figure 5.
     """

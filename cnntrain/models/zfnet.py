@@ -1,4 +1,4 @@
-"""ZF Net, the AlexNet of 2013."""
+"""ZF Net, the 2013 refinement of AlexNet."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ZFNet(AlexNet):
-    """AlexNet with a first convolution of 7×7 at stride 2, and stride 2 in the second.
+    """AlexNet with a 7×7 first convolution at stride 2, and stride 2 in the second.
 
-    Images 224×224×3 in, 1,000 probabilities out; 62,357,608 parameters: AlexNet's, less the 20,736 by which
-    7·7·3·96 weights are fewer than 11·11·3·96.
+    Images 224×224×3 in, 1,000 probabilities out; 62,357,608 parameters: AlexNet's minus 20,736, the difference between
+    11·11·3·96 and 7·7·3·96 weights.
 
-    The sizes of figure 3 (110, 55, 26, 13) come out with one pixel of padding before C1, and pooling that
-    pads at the far edge where the size is even, as the authors' software did. Deviations as in AlexNet.
+    The sizes in figure 3 (110, 55, 26, 13) come from one pixel of padding before C1, and pooling that
+    pads at the far edge if the size is even, as the authors' software did. Deviations as in AlexNet.
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013, figure 3.
     """
