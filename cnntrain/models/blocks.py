@@ -99,7 +99,7 @@ def pad_symmetrically(
 ) -> tuple[keras.KerasTensor, Literal["same", "valid"]]:
     """The maps padded with half a kernel of zeros on every side, and the padding that the next layer then needs."""
     if strides == 1 or kernel_size == 1 or not isinstance(kernel_size, int):
-        return x, "same"  # which is symmetric at stride 1
+        return x, "same"  # which is symmetric here
     return layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
 
