@@ -1,4 +1,4 @@
-"""`cnntrain export RUN`: a trained network in a file that needs no cnntrain, held against `predict`."""
+"""`cnntrain export RUN`: a trained network in a file that doesn't need cnntrain, compared with `predict`."""
 
 import os
 import re
@@ -25,11 +25,11 @@ LARGEST_DIFFERENCE = 1e-4
 def export(
     run: Path, *, form: str, out: Path | None, images: Sequence[Path], force: bool, tta: str | None = None
 ) -> bool:
-    """Writes a run's best network, then holds what was written against `predict`; whether they agree.
+    """Exports a run's best network, then compares the export with `predict`; returns whether they agree.
 
     `tta`: the network predicts the mean over views of an image; see with_views.
 
-    They do where no probability, and no box in fractions of its image, differs by more than 1e-4 on the first 100 of
+    They agree if no probability, and no box as fractions of its image, differs by more than 1e-4 on the first 100 of
     `images`, or else of the run's own test images.
     """
     trained, chosen = read_run(run), FORMATS[form]
@@ -66,7 +66,7 @@ def export(
 
 
 def check_target(path: Path, chosen: Format, *, force: bool) -> None:
-    """Raises ConfigError where the format can't be written there, or something would be lost."""
+    """Raises ConfigError if the format can't be written there, or something would be overwritten."""
     suffix = Path(chosen.file_name).suffix
     if path.suffix != suffix and suffix:
         raise ConfigError(f"--out={path}: expected a name that ends in {suffix}")
@@ -82,7 +82,7 @@ def check_target(path: Path, chosen: Format, *, force: bool) -> None:
 
 
 def examples_to_compare(trained: TrainedRun, images: Sequence[Path]) -> Examples:
-    """The first of `images`, or of the run's test images, else of those of another split; loads TensorFlow."""
+    """The first of `images`, or of the run's test images, or else of another split; loads TensorFlow."""
     if images:
         names, problems = list_files(images)
         checked = examine(names[:IMAGES], trained, given=set(map(str, images))) if names else []
@@ -103,7 +103,7 @@ def examples_to_compare(trained: TrainedRun, images: Sequence[Path]) -> Examples
 
 
 def notes(trained: TrainedRun, form: str, network: str) -> list[str]:
-    """What a user of the export must know; `network` is Keras's JSON."""
+    """What a user of the export needs to know; `network` is Keras's JSON."""
     found = []
     precision = trained.experiment.precision
     if precision != "float32":
@@ -118,5 +118,5 @@ def notes(trained: TrainedRun, form: str, network: str) -> list[str]:
 
 
 def size_in_bytes(path: Path) -> int:
-    """The size of a file, or of all files in a folder."""
+    """The size of a file, or the total size of the files in a folder."""
     return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())

@@ -1,4 +1,4 @@
-"""An exported network beside `predict`: the same images through both."""
+"""Comparing an exported network with `predict`: the same images through both."""
 
 from collections.abc import Iterator
 
@@ -20,8 +20,8 @@ JPEG = b"\xff\xd8\xff"
 
 
 def largest_difference(runtime: Runtime, serving: Serving, examples: Examples) -> float:
-    """The largest difference of any probability, or of a box in fractions of its image: of pixels and, where the
-    format takes them, of files too."""
+    """The largest difference in any probability, or in a box as fractions of its image: for pixels and, if the format
+    takes them, for files, too."""
     largest, done = np.float32(0), 0
     with unreadable_file_named(examples.table):
         batches = Batches(examples, serving.network_input, batch_size=BATCH_SIZE).epoch()
@@ -42,13 +42,13 @@ def largest_difference(runtime: Runtime, serving: Serving, examples: Examples) -
                 wanted = np.concatenate([wanted, places / [width, height, width, height]], axis=1)
             for predictions in found:
                 difference = np.abs(predictions - wanted)
-                largest = np.maximum(largest, difference.max())  # unlike max(), this keeps what is not a number
+                largest = np.maximum(largest, difference.max())  # unlike max(), this keeps NaN
             done += len(images)
     return float(largest)
 
 
 def batches_of_one_size(examples: Examples) -> Iterator[np.ndarray]:
-    """uint8 images (batch, height, width, channels) in order: those in a row that have one size."""
+    """Batches of uint8 images (batch, height, width, channels) in order: consecutive ones of the same size."""
     batch: list[np.ndarray] = []
     for row in examples.rows:
         image = examples.table.images.read(tf.constant(row)).numpy()
@@ -61,7 +61,7 @@ def batches_of_one_size(examples: Examples) -> Iterator[np.ndarray]:
 
 
 def file_of(examples: Examples, row: int, image: np.ndarray) -> bytes:
-    """The JPEG or PNG file of an image: its own where it comes from one."""
+    """The JPEG or PNG file of an image: its own file if it comes from one."""
     source = examples.table.images
     content = source.content(row) if isinstance(source, FileImages) else b""
     return content if content.startswith((JPEG, PNG)) else tf.io.encode_png(image).numpy()

@@ -1,4 +1,4 @@
-"""The formats of export: how each is written, and how its own runtime is run."""
+"""Export formats: how each is written, and how to run it in its own runtime."""
 
 import json
 import zipfile
@@ -21,10 +21,10 @@ OPSET = 18
 
 
 class Runtime(NamedTuple):
-    """What was written, run by the format's own runtime: functions that give predictions, see `side_by_side`.
+    """An export, run in the format's own runtime: functions that return predictions (see `side_by_side`).
 
     `from_pixels` takes uint8 images (batch, height, width, channels), `from_files` the contents of JPEG and PNG
-    files; it is None where the format takes no files.
+    files; it is None if the format takes no files.
     """
 
     from_pixels: Callable[[np.ndarray], np.ndarray]
@@ -33,9 +33,9 @@ class Runtime(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """A format: how a network is written (the default name says whether to a file or folder), and how it is read.
+    """A format: how a network is written (the default name says whether it is a file or a folder), and how it is read.
 
-    `packages` are those beyond our own that it takes.
+    `packages` are the additional packages that it needs.
     """
 
     file_name: str
@@ -45,11 +45,11 @@ class Format:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder that is written."""
+        """Whether the export is a folder."""
         return not Path(self.file_name).suffix
 
     def check_packages(self) -> None:
-        """Raises ConfigError where a package is missing."""
+        """Raises ConfigError if a package is missing."""
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
             them = "them" if len(missing) > 1 else "it"
@@ -57,14 +57,14 @@ class Format:
 
 
 def write_saved_model(serving: "Serving", path: Path) -> None:
-    """Writes TensorFlow's folder; the names of the classes are in its predictions, and a signature of their own."""
+    """Writes a SavedModel folder; the class names are in its predictions, and in their own signature."""
     from cnntrain.export import saved_model
 
     saved_model.write(serving, path)
 
 
 def load_saved_model(path: Path) -> Runtime:
-    """tf.saved_model's."""
+    """The runtime of tf.saved_model."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
@@ -76,19 +76,19 @@ def load_saved_model(path: Path) -> Runtime:
 
 
 def write_keras(serving: "Serving", path: Path) -> None:
-    """Writes a Keras file that starts from pixels; the names of the classes are a JSON file inside it."""
+    """Writes a Keras file that starts from pixels; the class names are a JSON file inside it."""
     serving.from_pixels().save(path)
     add_class_names(serving, path)
 
 
 def add_class_names(serving: "Serving", path: Path) -> None:
-    """Adds class_names.json to a zip file, or appends one to another file."""
+    """Adds class_names.json to a zip file, or appends a zip file with it to another file."""
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{CLASS_NAMES}.json", json.dumps(serving.class_names, ensure_ascii=False))
 
 
 def load_keras(path: Path) -> Runtime:
-    """Keras's, with its safe mode on."""
+    """The Keras runtime, in safe mode."""
     import keras
 
     model = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -96,7 +96,7 @@ def load_keras(path: Path) -> Runtime:
 
 
 def write_onnx(serving: "Serving", path: Path) -> None:
-    """Writes an ONNX file; the names of the classes are JSON in its metadata."""
+    """Writes an ONNX file; the class names are JSON in its metadata."""
     import onnx
     import tensorflow as tf
     import tf2onnx
@@ -110,7 +110,7 @@ def write_onnx(serving: "Serving", path: Path) -> None:
             custom_op_handlers={"Erfc": (erfc_by_erf, [])},
         )
     used = {name for node in model.graph.node for name in node.input}
-    del model.graph.input[1:]  # constants of layers, which the converter takes for more inputs
+    del model.graph.input[1:]  # layer constants, which the converter takes for additional inputs
     for value, inside in function.get_concrete_function().graph.captures:
         if inside.name in used and value.dtype != tf.resource:
             model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), inside.name))
@@ -119,14 +119,14 @@ def write_onnx(serving: "Serving", path: Path) -> None:
 
 
 def erfc_by_erf(graph: Any, node: Any, name: str, arguments: Any) -> None:
-    """Makes 1 - Erf of TensorFlow's Erfc, which is in its GELU, and which ONNX does not have."""
+    """Converts TensorFlow's Erfc, used in its GELU, to 1 - Erf, since ONNX has no Erfc."""
     one = graph.make_const(f"{name}_one", np.array(1, np.float32))
     node.type = "Erf"
     graph.insert_new_node_on_output("Sub", node.output[0], inputs=[one.output[0], node.output[0]])
 
 
 def load_onnx(path: Path) -> Runtime:
-    """ONNX Runtime's, on the CPU."""
+    """ONNX Runtime, on the CPU."""
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
@@ -139,12 +139,12 @@ def load_onnx(path: Path) -> Runtime:
 
 
 def write_litert(serving: "Serving", path: Path) -> None:
-    """Writes a LiteRT file; the names of the classes are a JSON file in a zip file behind it, where TFLite's
-    metadata have their files."""
+    """Writes a LiteRT file; the class names are a JSON file in a zip file appended to it, where TFLite's metadata
+    keeps its files."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    module = tf.Module()  # without which the converter loses the names of inputs and outputs
+    module = tf.Module()  # without it, the converter loses the names of inputs and outputs
     module.variables_of_network = [variable.value for variable in serving.network.variables]
     with silent_standard_error():
         function = traced(serving).get_concrete_function()
@@ -157,10 +157,10 @@ def write_litert(serving: "Serving", path: Path) -> None:
 
 
 def load_litert(path: Path) -> Runtime:
-    """LiteRT's, without TensorFlow."""
+    """The LiteRT runtime, without TensorFlow."""
     from ai_edge_litert.interpreter import Interpreter
 
-    with silent_standard_error():  # on which it says which kernels it takes
+    with silent_standard_error():  # where it reports which kernels it uses
         interpreter = Interpreter(str(path))
         interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner()
@@ -168,13 +168,13 @@ def load_litert(path: Path) -> Runtime:
 
 
 def unwritable(form: str, error: Exception) -> DataError:
-    """The error for a network that a format has no words for."""
+    """The error for a network that a format can't represent."""
     reason = str(error).strip().splitlines()[0][:300]
     return DataError(f"this network can't be written as {form}: {reason}\nTry --format saved_model, which takes any")
 
 
 def traced(serving: "Serving") -> Any:
-    """The network from pixels as TensorFlow's function, `images` to `probabilities` and, where it tells, `box`."""
+    """The network from pixels as a TensorFlow function, `images` to `probabilities` and, with boxes, `box`."""
     import tensorflow as tf
 
     network = serving.from_pixels()
@@ -185,7 +185,7 @@ def traced(serving: "Serving") -> Any:
         return predictions if isinstance(predictions, dict) else {"probabilities": predictions}
 
     function = tf.function(predict, input_signature=signature)
-    tf.config.run_functions_eagerly(True)  # inside, Keras compiles grouped convolutions, which no converter can read
+    tf.config.run_functions_eagerly(True)  # else Keras compiles grouped convolutions, which no converter can read
     try:
         function.get_concrete_function()
     finally:
@@ -194,7 +194,7 @@ def traced(serving: "Serving") -> Any:
 
 
 def side_by_side(predictions: Any) -> np.ndarray:
-    """Probabilities (batch, classes) and, where the network tells, boxes beside them (batch, classes + 4)."""
+    """Probabilities (batch, classes) or, if the network predicts boxes, both side by side (batch, classes + 4)."""
     if not isinstance(predictions, Mapping):
         return np.asarray(predictions)
     return np.concatenate([predictions[name] for name in ("probabilities", "box") if name in predictions], axis=1)

@@ -1,9 +1,9 @@
-"""The resize policies in operations that every runtime has, for images whose size is only known when they come.
+"""The resize policies in ops that every runtime has, for images whose size is only known at run time.
 
-TensorFlow's own resize operations are missing elsewhere, or differ there. Here an image is resized by gathering
-rows and columns, or with antialias by multiplying with two matrices, both computed from its size; the numbers
-are those of cnntrain.data.resize, to within rounding. Sizes are float32 tensors without a shape, since
-keras.ops can't pass on a size that is not known.
+TensorFlow's own resize ops are missing in other runtimes, or differ there. Here an image is resized by gathering
+rows and columns, or with antialiasing by multiplying with two matrices, both computed from its size; the results
+match those of cnntrain.data.resize, within rounding. Sizes are scalar float32 tensors, since keras.ops can't pass on
+an unknown size.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from cnntrain.data.resize import LAST_ROW_INSIDE
 
 @dataclass(frozen=True)
 class Line:
-    """What is taken of one axis of an image: `count` pixels from `first` on.
+    """The part of one axis of an image that is used: `count` pixels starting at `first`.
 
-    `center` (size,) is where each output pixel lies, counted from `first`; `reach` is how far it draws on pixels
-    around it. `inside` (size,) is 0 for output pixels that lie beyond the image, if there are any.
+    `center` (size,) is the position of each output pixel, counted from `first`; `reach` is the radius of its filter.
+    `inside` (size,) is 0 for output pixels outside the image, if there are any.
     """
 
     first: KerasTensor | float
@@ -47,18 +47,18 @@ def to_size(images: KerasTensor, expected: NetworkInput) -> KerasTensor:
 
 
 def extent(images: KerasTensor, axis: int) -> KerasTensor:
-    """How long an axis is."""
+    """The length of an axis."""
     return ops.sum(ops.cast(ops.ones_like(ray(images, axis)), "float32"))
 
 
 def ray(images: KerasTensor, axis: int) -> KerasTensor:
-    """The first pixel's neighbors along an axis, (length,)."""
+    """The pixels along an axis through the first pixel, (length,)."""
     first = [0, 0, 0, 0]
     return images[tuple(slice(None) if number == axis else index for number, index in enumerate(first))]
 
 
 def line(whole: KerasTensor, count: KerasTensor, position: int, expected: NetworkInput) -> Line:
-    """What the policy takes of the rows (position 0) or columns (position 1)."""
+    """The part that the policy uses of the rows (position 0) or columns (position 1)."""
     size = expected.image_size[position]
     steps = np.arange(size, dtype="float32")
     if expected.resize == "crop_or_pad":
@@ -83,21 +83,21 @@ def line(whole: KerasTensor, count: KerasTensor, position: int, expected: Networ
 
 
 def quotient(number: KerasTensor, constant: int, whole: KerasTensor) -> KerasTensor:
-    """A number divided by a constant, rounded as TensorFlow's operations do.
+    """A number divided by a constant, rounded as in TensorFlow's ops.
 
-    Converters would make a product with the constant's reciprocal of it, which rounds differently. So the
-    divisor is hidden: an axis has at least one pixel.
+    Converters would turn it into a product with the constant's reciprocal, which rounds differently. So the
+    divisor is disguised: an axis has at least one pixel.
     """
     return number / (ops.minimum(whole, 1.0) * constant)
 
 
 def within(center: KerasTensor, count: KerasTensor) -> KerasTensor:
-    """Places moved to the nearest of `count` pixels where they lie outside."""
+    """Positions clipped to the range of `count` pixels."""
     return ops.minimum(ops.maximum(center, 0.0), count - 1)
 
 
 def interpolated(images: KerasTensor, axis: int, one: Line) -> KerasTensor:
-    """float32 images with an axis replaced by values between its pixels."""
+    """float32 images with one axis interpolated between its pixels."""
     shape = [-1 if number == axis else 1 for number in range(4)]
     low = ops.floor(one.center)
     high = ops.minimum(low + 1, one.count - 1)
@@ -109,7 +109,7 @@ def interpolated(images: KerasTensor, axis: int, one: Line) -> KerasTensor:
 
 
 def averaged(images: KerasTensor, rows: Line, columns: Line) -> KerasTensor:
-    """float32 images whose pixels are weighted means of all that they cover."""
+    """float32 images whose pixels are weighted means of all the pixels that they cover."""
     images = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))  # (batch, channels, height, width)
     images = ops.matmul(weights(rows, ray(images, 2)), images)
     images = ops.matmul(images, ops.transpose(weights(columns, ray(images, 3))))
@@ -117,7 +117,7 @@ def averaged(images: KerasTensor, rows: Line, columns: Line) -> KerasTensor:
 
 
 def weights(one: Line, along: KerasTensor) -> KerasTensor:
-    """How much each pixel of an axis (whole,) counts for each output pixel: (size, whole), rows that add up to 1."""
+    """The weight of each pixel along an axis (whole,) for each output pixel: (size, whole), rows add up to 1."""
     pixel = ops.cumsum(ops.ones_like(along)) - 1 - one.first
     distance = ops.abs(ops.expand_dims(pixel, 0) - ops.expand_dims(one.center, 1)) / one.reach
     inside = ops.logical_and(ops.greater_equal(pixel, 0.0), ops.less(pixel, one.count))

@@ -16,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class ServingModule(tf.Module):
-    """What a SavedModel holds: the network, its classes, and a function for each of its signatures."""
+    """The contents of a SavedModel: the network, its classes, and a function for each signature."""
 
     def __init__(self, serving: Serving):
         super().__init__()
@@ -41,12 +41,12 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[])
     def class_names(self) -> dict[str, tf.Tensor]:
-        """The names of the classes, in the order of their probabilities."""
+        """The class names, in the order of their probabilities."""
         return {"class_names": self.names}
 
     def read(self, file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One file's image at the network's size: upright, and on the background where it is transparent; and the
-        size (2,) that it had."""
+        """One file's image at the network's size, upright and with transparency blended with the background; and its
+        original size (2,)."""
         expected = self.serving.network_input
         image = read_file(file, expected.background)
         image = upright(image, orientation_of(file)) if expected.orientation == "exif" else image
@@ -66,15 +66,15 @@ class ServingModule(tf.Module):
         return tf.ensure_shape(images, (*images.shape[:-3], *expected.shape))
 
     def predictions(self, images: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The predictions on images at the network's size, which had other sizes, (2,) or (batch, 2), and the most
-        probable class (batch,)."""
+        """The predictions for images at the network's size, given their original sizes, (2,) or (batch, 2), with the
+        most probable class (batch,)."""
         outputs = self.serving.network(preprocess(images, self.serving.network_input.preprocess), training=False)
         predictions = self.serving.predictions(outputs, sizes)
         return {**predictions, "class": tf.gather(self.names, tf.argmax(predictions["probabilities"], axis=1))}
 
 
 def read_file(file: tf.Tensor, background: Color) -> tf.Tensor:
-    """uint8 pixels (height, width, 3) of a JPEG or PNG file, as it is stored."""
+    """uint8 pixels (height, width, 3) of a JPEG or PNG file, as stored."""
     is_jpeg = tf.io.is_jpeg(file)
     is_png = tf.strings.substr(file, 0, len(PNG)) == PNG
     known = tf.debugging.Assert(is_jpeg | is_png, ["expected a JPEG or PNG file"])
@@ -87,7 +87,7 @@ def read_file(file: tf.Tensor, background: Color) -> tf.Tensor:
 
 
 def read_png(file: tf.Tensor, background: Color) -> tf.Tensor:
-    """uint8 pixels (height, width, 3) of a PNG; asked for alpha that a PNG lacks, TensorFlow garbles some."""
+    """uint8 pixels (height, width, 3) of a PNG; TensorFlow garbles some if asked for alpha that a PNG lacks."""
     return tf.cond(
         has_alpha(file),
         lambda: opaque(tf.io.decode_png(file, channels=4), background),
@@ -96,14 +96,14 @@ def read_png(file: tf.Tensor, background: Color) -> tf.Tensor:
 
 
 def opaque(image: tf.Tensor, background: Color) -> tf.Tensor:
-    """RGB pixels of an image with alpha, mixed with the background to the nearest whole number, as Pillow does."""
+    """RGB pixels of an image with alpha, blended with the background and rounded, as in Pillow."""
     color, alpha = tf.cast(image[..., :3], tf.int32), tf.cast(image[..., 3:], tf.int32)
     mixed = color * alpha + tf.constant(background) * (255 - alpha)
     return tf.cast((mixed + 127) // 255, tf.uint8)
 
 
 def write(serving: Serving, path: Path) -> None:
-    """Writes the folder of a SavedModel; its default signature takes pixels."""
+    """Writes a SavedModel folder; its default signature takes pixels."""
     module = ServingModule(serving)
     signatures = {
         "serving_default": module.from_pixels,

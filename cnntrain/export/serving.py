@@ -1,4 +1,4 @@
-"""The network that is exported: from what a client has to probabilities, all of the preprocessing inside."""
+"""The exported network: from the client's input to probabilities, with all the preprocessing inside."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,8 @@ RED_GREEN_BLUE = np.arange(3, dtype="float32")
 
 @dataclass(frozen=True)
 class Serving:
-    """A trained network in float32 with its class output and, with a `box_head`, its box output; what it expects of an
-    image, and its classes."""
+    """A trained network in float32 with its class output and, with a `box_head`, its box output; the input that it
+    expects, and its classes."""
 
     network: keras.Model
     network_input: NetworkInput
@@ -32,9 +32,9 @@ class Serving:
     box_head: BoxHead | None = None
 
     def from_pixels(self) -> keras.Model:
-        """The network for uint8 images (batch, height, width, 1 or 3) of any size, in Keras's own operations.
+        """The network for uint8 images (batch, height, width, 1 or 3) of any size, in Keras's own ops.
 
-        `predictions` are its output; probabilities alone come bare.
+        `predictions` are its output; probabilities alone are a bare tensor.
         """
         images = keras.Input((None, None, None), dtype="uint8", name="images")
         pixels = as_color(to_size(images, self.network_input))
@@ -45,10 +45,10 @@ class Serving:
         return keras.Model(images, outputs, name="from_pixels")
 
     def predictions(self, outputs: Any, size: KerasTensor) -> dict[str, KerasTensor]:
-        """What a client gets of the network's outputs on images of `size`, (2,) or (batch, 2), height and width.
+        """What a client gets from the network's outputs on images of `size`, (2,) or (batch, 2), height and width.
 
-        `probabilities` (batch, classes) and, with a head for it, `box` (batch, 4): left, top, right and bottom in
-        fractions of the image that the client gave.
+        `probabilities` (batch, classes) and, with a box head, `box` (batch, 4): left, top, right and bottom as
+        fractions of the image that the client sent.
         """
         found = named(outputs)
         predictions = {"probabilities": found["class"]}
@@ -72,7 +72,7 @@ def serving_network(
     *,
     tta: str | None = None,
 ) -> Serving:
-    """The trained network without outputs that only help training, computing in float32, on views of images (`tta`)."""
+    """The trained network without auxiliary outputs, computing in float32, on views of images (`tta`)."""
     outputs = named(model.output)
     kept = outputs["class"] if box_head is None else {name: outputs[name] for name in ("class", "box")}
     network = keras.Model(model.inputs[0], kept, name=model.name)
@@ -80,8 +80,8 @@ def serving_network(
 
 
 def as_color(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Gray images as color; where there are neither 1 nor 3 channels, a channel is asked for that is not there,
-    at which every runtime stops."""
+    """Gray images as color; with neither 1 nor 3 channels, it requests a missing channel, which makes every runtime
+    fail."""
     channels = extent(images, 3)
     known = ops.logical_or(ops.equal(channels, 1.0), ops.equal(channels, 3.0))
     wanted = ops.where(known, ops.minimum(channels - 1, RED_GREEN_BLUE), channels + RED_GREEN_BLUE)
@@ -89,7 +89,7 @@ def as_color(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def pixel_map(expected: NetworkInput) -> tuple[np.ndarray, np.ndarray]:
-    """What the last steps of the pipeline make of a color: a matrix (3, channels) and an offset (channels,)."""
+    """The last steps of the pipeline as a map of colors: a matrix (3, channels) and an offset (channels,)."""
     probes = tf.constant(np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])[:, np.newaxis, np.newaxis], tf.float32)
     values = preprocess(with_channels(probes, expected.channels), expected.preprocess).numpy()[:, 0, 0]
     return (values[1:] - values[0]) / 255, values[0]
