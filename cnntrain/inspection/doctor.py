@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before it is trained on: leaks, duplicates, missing and tiny classes."""
+"""Problems in a data set, found before training: leaks, duplicates, missing and tiny classes."""
 
 import hashlib
 import itertools
@@ -12,29 +12,29 @@ from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.runtime.wording import counted
 
 SPLITS = ("train", "validation", "test")
-IMBALANCE = 10  # the largest class by the smallest, from where it is worth a word
-NEAR_BITS = 3  # of the 64 of a hash, that may differ between near duplicates
-NEAR_LEVELS = 6  # of 255, by which the colors of near duplicates may differ on average
-CROWDED = 50  # images with one quarter of a hash in common, from where it says nothing
+IMBALANCE = 10  # ratio of the largest class to the smallest, from which on it is worth mentioning
+NEAR_BITS = 3  # how many of a hash's 64 bits may differ between near duplicates
+NEAR_LEVELS = 6  # how much, of 255, the colors of near duplicates may differ on average
+CROWDED = 50  # number of images that share a quarter of a hash, from which on the quarter means nothing
 NAMED = 3
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Something to look at; `pointless` where training on such data would be."""
+    """Something to look at; `pointless` if training on such data would be pointless."""
 
     text: str
     pointless: bool = False
 
 
 def examine(labeled: LabeledImages) -> list[Diagnosis]:
-    """All that is wrong with a data set, the worst first."""
+    """All problems in a data set, the worst first."""
     found = [*bad_files(labeled), *class_problems(labeled), *duplicates(labeled)]
     return sorted(found, key=lambda diagnosis: not diagnosis.pointless)
 
 
 def bad_files(labeled: LabeledImages) -> Iterator[Diagnosis]:
-    """Files that were left out, and what was read otherwise than it is written."""
+    """Files that were left out, and what was read differently from how it is written."""
     yield from map(Diagnosis, labeled.train.table.notes)
     if labeled.quarantined:
         named = "; ".join(f"{path}: {reason}" for path, reason in labeled.quarantined[:NAMED])
@@ -43,7 +43,7 @@ def bad_files(labeled: LabeledImages) -> Iterator[Diagnosis]:
 
 
 def class_problems(labeled: LabeledImages) -> Iterator[Diagnosis]:
-    """Classes that a split lacks, and classes of very different size."""
+    """Classes missing from a split, and classes of very different sizes."""
     for split in SPLITS:
         examples = labeled.split(split)
         counts = examples.class_counts()
@@ -63,7 +63,7 @@ def class_problems(labeled: LabeledImages) -> Iterator[Diagnosis]:
 
 
 def duplicates(labeled: LabeledImages) -> Iterator[Diagnosis]:
-    """Images that occur twice, and above all those in two splits or under two classes."""
+    """Duplicate images, above all those in two splits or two classes."""
     members = [(split, row) for split in SPLITS for row in labeled.split(split).rows.tolist()]
     images = labeled.train.table.images
     digests = [hashlib.blake2b(images.content(row), digest_size=16).digest() for _, row in members]
@@ -85,7 +85,7 @@ def duplicates(labeled: LabeledImages) -> Iterator[Diagnosis]:
 def across(
     labeled: LabeledImages, members: Sequence[tuple[str, int]], pairs: Sequence[tuple[int, int]], what: str
 ) -> Iterator[Diagnosis]:
-    """Pairs of positions among the members that lie in two splits, or in two classes."""
+    """Pairs of positions among the members that are in two splits, or in two classes."""
     table = labeled.train.table
 
     def named(pair: tuple[int, int]) -> str:
@@ -102,12 +102,12 @@ def across(
 
 
 def once(number: int) -> str:
-    """How often."""
+    """How often, in words."""
     return "once" if number == 1 else f"{number:,} times"
 
 
 def groups_of(keys: Sequence[bytes]) -> list[list[int]]:
-    """Positions of equal keys, where there are two or more."""
+    """Positions of equal keys, if there are two or more."""
     groups: dict[bytes, list[int]] = defaultdict(list)
     for position, key in enumerate(keys):
         groups[key].append(position)
@@ -125,7 +125,7 @@ def thumbnails(labeled: LabeledImages, size: tuple[int, int], channels: int) -> 
 
 
 def difference_hashes(gray: np.ndarray) -> np.ndarray:
-    """uint64 hashes (n,) of thumbnails (n, 8, 9): whether each of 8×8 places is darker than the next.
+    """uint64 hashes (n,) of thumbnails (n, 8, 9): whether each of 8×8 pixels is darker than the next.
 
     Source: Krawetz, "Kind of Like That", 2013.
     """
@@ -134,7 +134,7 @@ def difference_hashes(gray: np.ndarray) -> np.ndarray:
 
 
 def near_pairs(labeled: LabeledImages) -> set[tuple[int, int]]:
-    """Positions of images that look alike: of similar hashes, and of nearly the same colors everywhere."""
+    """Positions of images that look alike: with similar hashes, and nearly the same colors everywhere."""
     hashes = difference_hashes(thumbnails(labeled, (8, 9), 1)[..., 0])
     colors = thumbnails(labeled, (16, 16), 3).astype(np.int16)
     return {
@@ -145,9 +145,9 @@ def near_pairs(labeled: LabeledImages) -> set[tuple[int, int]]:
 
 
 def similar_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs whose hashes differ in at most three bits: then they agree in one of their four quarters.
+    """Pairs whose hashes differ in at most three bits, which means that at least one of their four quarters is equal.
 
-    Quarters that many images share (such as those of an even background) are passed over.
+    Quarters that many images share (such as those of a uniform background) are skipped.
     """
     quarters = hashes.view(np.uint16).reshape(-1, 4)
     pairs = set()
@@ -166,5 +166,5 @@ def similar_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
 
 
 def dots(items: Sequence[object]) -> str:
-    """What follows a list of which only the first are named."""
+    """What follows a list if only its first items are shown."""
     return ", …" if len(items) > NAMED else ""

@@ -1,4 +1,4 @@
-"""The gallery: every architecture with its size and cost, and one network layer by layer."""
+"""The model gallery: every architecture with its size and cost, and one network layer by layer."""
 
 import json
 import math
@@ -26,10 +26,10 @@ NUMBERS = ("year", "parameters", "multiply-adds")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What the gallery says of a model at its published setting.
+    """The gallery's facts about a model in its published configuration.
 
-    Sizes are those of the network that classifies: auxiliary outputs, which only help training, are left
-    out. `parameters` counts moving statistics too; `multiply_adds` is for one image of `image_size` (height,
+    Sizes are those of the network at inference: auxiliary outputs, which only help training, are left
+    out. `parameters` includes moving statistics; `multiply_adds` is for one image of `image_size` (height,
     width), in convolutions and dense layers.
     """
 
@@ -46,7 +46,7 @@ class Entry:
     pretrained: bool
 
     def cells(self) -> tuple[str, ...]:
-        """One text for each of HEADINGS."""
+        """One text for each heading in HEADINGS."""
         size = "×".join(map(str, (*self.image_size, self.channels)))
         weights = "ImageNet" if self.pretrained else ""
         counts = millions(self.parameters), millions(self.multiply_adds)
@@ -74,7 +74,7 @@ def show_all(*, as_json: bool, as_markdown: bool) -> None:
 
 
 def show_one(name: str, *, as_json: bool) -> None:
-    """Prints a model's story and its layers, or its entry as JSON."""
+    """Prints a model's description and layers, or its entry as JSON."""
     if name not in MODELS:
         raise ConfigError(unknown(f"{name}: no such model", name, MODELS))
     architecture = MODELS[name](name=name)
@@ -99,7 +99,7 @@ def show_one(name: str, *, as_json: bool) -> None:
 
 @contextmanager
 def building(what: str) -> Iterator[Callable[[str], None]]:
-    """A line on a terminal that says what is being built; gives the function that changes it."""
+    """A line on a terminal that says what is being built; yields the function that changes it."""
     with Console(stderr=True).status(f"loading TensorFlow to build {what}") as status:
         backend.load()
         import keras
@@ -109,7 +109,7 @@ def building(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def build_without_weights(architecture: Architecture) -> "keras.Model":
-    """The network at its published setting: its shapes, and no memory for weights."""
+    """The network in its published configuration: shapes only, no memory for weights."""
     import keras
 
     shape = (*architecture.default_image_size, architecture.published_channels)
@@ -140,7 +140,7 @@ def entry(architecture: Architecture) -> Entry:
 
 
 def layer_table(network: "keras.Model") -> Table:
-    """The layers of a network, with output shapes (height, width, maps)."""
+    """The layers of a network, with output shapes as (height, width, maps)."""
     table = Table("layer", "type", "output")
     table.add_column("parameters", justify="right")
     table.add_column("multiply-adds", justify="right")

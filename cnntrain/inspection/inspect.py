@@ -1,4 +1,4 @@
-"""`cnntrain inspect`: what data are, what is wrong with them, and what a network will see of them."""
+"""`cnntrain inspect`: what is in the data, what is wrong with it, and what a network will see."""
 
 import base64
 import dataclasses
@@ -34,9 +34,9 @@ AUGMENTED_IMAGES, DRAWS = 4, 8
 
 
 def inspect(experiment: Experiment, *, out: Path | None) -> int:
-    """Prints what there is to know about the data, and draws it to `out`, a .png or .html file.
+    """Prints a summary of the data, and draws it to `out`, a .png or .html file.
 
-    The exit code: 0, or 3 where training would be pointless.
+    Returns the exit code: 0, or 3 if training would be pointless.
     """
     limit = getattr(experiment.data, "max_bad_fraction", 1.0)
     if out is not None and out.suffix.lower() not in (".png", ".html"):
@@ -59,14 +59,14 @@ def inspect(experiment: Experiment, *, out: Path | None) -> int:
 
 
 def whatever_is_wrong(experiment: Experiment) -> Experiment:
-    """The experiment with any number of bad files: they are to be shown."""
+    """The experiment with any number of bad files allowed: they are to be shown."""
     if not isinstance(experiment.data, FileSource):
         return experiment
     return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, max_bad_fraction=1.0))
 
 
 def too_many_bad(labeled: LabeledImages, limit: float) -> list[Diagnosis]:
-    """What ends a run before it trains: more bad files than may be."""
+    """A problem that would stop a run before training: more bad files than allowed."""
     bad, good = len(labeled.quarantined), len(labeled.train.table.labels)
     if bad <= limit * (bad + good):
         return []
@@ -75,7 +75,7 @@ def too_many_bad(labeled: LabeledImages, limit: float) -> list[Diagnosis]:
 
 
 def class_table(labeled: LabeledImages) -> Table:
-    """How many examples each class has in each split, with a bar."""
+    """The number of examples per class and split, with a bar."""
     counts = {split: labeled.split(split).class_counts() for split in SPLITS}
     total = np.sum(list(counts.values()), axis=0)
     table = Table("class", *SPLITS, "")
@@ -92,7 +92,7 @@ def class_table(labeled: LabeledImages) -> Table:
 
 
 def facts(labeled: LabeledImages, network_input: "NetworkInput") -> list[str]:
-    """Sizes and formats of the images, and what the network makes of them."""
+    """Sizes and formats of the images, and what the network does with them."""
     height, width, channels = labeled.image_shape
     color = "gray" if channels == 1 else "color"
     lines = [f"images: {height}×{width}, {color}"] if height else [f"images: of many sizes, {color}"]
@@ -164,7 +164,7 @@ def raw_images(labeled: LabeledImages) -> "tuple[list[np.ndarray], list[str], np
 def augmented_images(
     experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "tuple[list[np.ndarray], list[str], np.ndarray | None]":
-    """A few training images as they come in several epochs, before the network's own scaling, with their boxes."""
+    """A few training images as they look in several epochs, before the network's own scaling, with their boxes."""
     from cnntrain.report.seen import seen_batches
 
     examples = labeled.train
@@ -216,7 +216,7 @@ def page(
     diagnoses: Sequence[Diagnosis],
     pages: dict[str, "Figure"],
 ) -> bytes:
-    """The page as one file that needs no other."""
+    """The page as a self-contained file."""
     from cnntrain.report.page import render
 
     counts = np.stack([labeled.split(split).class_counts() for split in SPLITS], axis=1).tolist()

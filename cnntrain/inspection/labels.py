@@ -1,4 +1,4 @@
-"""`cnntrain inspect RUN… --labels`: images whose label is probably wrong, by predictions on images held out.
+"""`cnntrain inspect RUN… --labels`: images whose label is probably wrong, based on predictions for held-out images.
 
 Source: Northcutt et al., "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
 """
@@ -32,9 +32,9 @@ COLUMNS = ("image", "label", "suggested", "probability_of_label", "probability_o
 
 
 def rank_labels(paths: Sequence[Path], *, out: Path | None) -> int:
-    """Ranks the images that the runs predicted without training on them; writes a page, and a table to edit beside it.
+    """Ranks the images that the runs predicted without training on them; writes a page, and an editable table with it.
 
-    The exit code: 0.
+    Returns the exit code: 0.
     """
     if out is not None and out.suffix.lower() != ".html":
         raise ConfigError(f"--out: expected a file that ends in .html; received {out}")
@@ -72,10 +72,10 @@ def rank_labels(paths: Sequence[Path], *, out: Path | None) -> int:
 
 
 def held_out(runs: Sequence[SavedRun]) -> Predictions:
-    """What the runs predicted for validation and test images, with the mean where several predicted one.
+    """The runs' predictions for validation and test images; the mean if several runs predicted the same image.
 
-    Test predictions go first: validation images had a say in which epoch was kept. Raises DataError where there
-    are none, or the runs are of different data.
+    Test predictions come first, because validation images influenced which epoch was kept. Raises DataError if there
+    are none, or the runs use different data.
     """
     first = runs[0]
     for run in runs:
@@ -90,7 +90,7 @@ def held_out(runs: Sequence[SavedRun]) -> Predictions:
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:
-    """All predictions, one for each image: the mean where there are several."""
+    """All predictions, one for each image: the mean if there are several."""
     whole = concatenated(parts)
     _, first, place = np.unique(whole.ids, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), whole.probabilities.shape[1]))
@@ -116,11 +116,11 @@ def concatenated(parts: Sequence[Predictions]) -> Predictions:
 
 
 def ranked(predictions: Predictions) -> np.ndarray:
-    """The places of labels that are probably wrong, the surest first.
+    """The positions of labels that are probably wrong, most certain first.
 
-    A class is confidently predicted for an image where its probability is at least the mean that it has on images
-    with its label. An image whose most probable class among those is not its label is suspect; the further the
-    probability of its label lies below the largest other one, the more so.
+    A class is confidently predicted for an image if its probability is at least the class's mean probability over the
+    images with that label. An image is suspect if the most probable of these classes is not its label; the further the
+    probability of its label is below the largest other one, the more suspect it is.
     """
     labels, probabilities = predictions.labels, predictions.probabilities.astype(np.float64)
     counts = np.bincount(labels, minlength=probabilities.shape[1])
@@ -136,7 +136,7 @@ def ranked(predictions: Predictions) -> np.ndarray:
 
 
 def terminal_table(predictions: Predictions, places: np.ndarray) -> RichTable:
-    """The first suspects."""
+    """A table of the top suspects."""
     table = RichTable()
     for heading in ("image", "label", "suggested", "probability of label", "of suggested"):
         table.add_column(heading, justify="right" if "of" in heading else "left")
@@ -149,7 +149,7 @@ def terminal_table(predictions: Predictions, places: np.ndarray) -> RichTable:
 
 
 def as_csv(predictions: Predictions, suspects: np.ndarray, labeled: LabeledImages) -> str:
-    """Every image of the data in a line: suspects, then the other predictions, then images that nobody predicted."""
+    """Every image in the data, one per line: suspects, then other predicted images, then images without predictions."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -166,7 +166,7 @@ def as_csv(predictions: Predictions, suspects: np.ndarray, labeled: LabeledImage
 
 
 def as_page(predictions: Predictions, suspects: np.ndarray, drawer: Drawer, *, title: str) -> bytes:
-    """The pictures of suspects, with what their labels say and what was predicted."""
+    """The pictures of suspects, with their labels and predictions."""
     shown = suspects[:SHOWN_ON_PAGE]
     return render(
         "labels.html",
@@ -180,7 +180,7 @@ def as_page(predictions: Predictions, suspects: np.ndarray, drawer: Drawer, *, t
 
 
 def way_back(run: SavedRun, table: Path) -> str:
-    """The command that trains on the table; none for data that don't come in files."""
+    """The command that trains on the table; none for data that aren't files."""
     data = run.experiment.data
     if not isinstance(data, Folder | CsvFile):
         return ""

@@ -1,4 +1,4 @@
-"""`cnntrain bench`: how fast each stage of the input is, and the network, and which of them holds up training."""
+"""`cnntrain bench`: how fast each input stage and the network are, and which of them is the bottleneck."""
 
 import functools
 import statistics
@@ -25,7 +25,7 @@ STEP_SECONDS = 2.0
 
 
 def bench(experiment: Experiment) -> None:
-    """Times the stages of the configuration's input, and training steps of its network, and prints a table."""
+    """Times the configuration's input stages and its network's training steps, and prints a table."""
     experiment, labeled, network_input = prepare(experiment)
     from cnntrain.data.pipeline import Batches
 
@@ -50,17 +50,17 @@ def bench(experiment: Experiment) -> None:
 
 
 def stage_rates(batches: "Batches") -> dict[str, float]:
-    """Images a second of the chain up to and with each stage."""
+    """Images per second of the pipeline up to and including each stage."""
     count = len(batches.stages.rows)
     rates = {}
     for name, dataset in batches.prefixes().items():
-        drain(dataset)  # traces, and fills the file cache
+        drain(dataset)  # traces the graph, and fills the file cache
         rates[name] = count / statistics.median(seconds(functools.partial(drain, dataset)) for _ in range(ROUNDS))
     return rates
 
 
 def training_rate(experiment: Experiment, model: object, batch: tuple) -> float:
-    """Images a second of training steps on one batch that is there already."""
+    """Images per second of training steps on one batch that is already in memory."""
     import tensorflow as tf
 
     from cnntrain.models.box_head import box_head
@@ -78,20 +78,20 @@ def training_rate(experiment: Experiment, model: object, batch: tuple) -> float:
 
 
 def drain(dataset: "tf.data.Dataset") -> None:
-    """Goes through a dataset."""
+    """Iterates over a dataset."""
     for _ in dataset:
         pass
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The time that some work takes."""
+    """The time that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def speed_table(rates: dict[str, float], network: float) -> Table:
-    """The rate up to each stage, and what the stage alone would reach."""
+    """The rate up to each stage, and the rate that the stage alone would reach."""
     table = Table("stage", "up to here", "alone")
     for column in table.columns[1:]:
         column.justify = "right"
