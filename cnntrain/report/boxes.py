@@ -20,7 +20,7 @@ SIDE = 160  # pixels of the longer side
 @dataclass(frozen=True)
 class BoxFit:
     """How well boxes fit on the test images that have one: `mean` IoU, and the shares of images with the right class
-    and an IoU of at least 0.5 and 0.75. `chart` is there where the predictions tell each box."""
+    and an IoU of at least 0.5 and 0.75. `chart` is present if the predictions include the boxes."""
 
     count: int
     mean: float
@@ -30,7 +30,7 @@ class BoxFit:
 
 
 def box_fit(run: SavedRun) -> BoxFit | None:
-    """That of a run that learned boxes."""
+    """The box fit of a run, if it learned boxes."""
     metrics, test = run.metrics or {}, run.predictions_of("test")
     if "mean_iou" not in metrics:
         return None
@@ -44,7 +44,7 @@ def box_fit(run: SavedRun) -> BoxFit | None:
 
 
 def box_pictures(run: SavedRun, drawer: Drawer) -> tuple[list[Picture], list[Picture]]:
-    """The boxes that fit worst, and typical ones; none where the predictions have no boxes."""
+    """The boxes that fit worst, and typical ones; none if the predictions have no boxes."""
     boxes = drawer.predictions.boxes
     if boxes is None:
         return [], []
@@ -57,7 +57,7 @@ def box_pictures(run: SavedRun, drawer: Drawer) -> tuple[list[Picture], list[Pic
 
 
 def worst_and_typical(boxes: BoxPredictions) -> tuple[np.ndarray, np.ndarray]:
-    """The places of the boxes that fit worst, the worst first, and of those round the median."""
+    """The positions of the boxes that fit worst, worst first, and of those around the median."""
     there = np.flatnonzero(~np.isnan(boxes.ious))
     order = there[np.argsort(boxes.ious[there], kind="stable")]
     middle = max(0, len(order) // 2 - SHOWN // 2)
@@ -65,7 +65,7 @@ def worst_and_typical(boxes: BoxPredictions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def histogram(ious: np.ndarray) -> Chart:
-    """How many boxes have which IoU."""
+    """A histogram of IoU."""
     counts, edges = np.histogram(ious[~np.isnan(ious)], bins=BINS, range=(0, 1))
     columns = [(float(edges[n]), float(edges[n + 1]), int(count)) for n, count in enumerate(counts)]
     return Chart(
@@ -89,6 +89,6 @@ def boxed(drawer: Drawer, boxes: BoxPredictions, place: int, network_input: Netw
 
 
 def rectangle(corners: np.ndarray, size: np.ndarray) -> Rectangle:
-    """Left, top, right and bottom (4,) in pixels of an image of `size`, height and width, as shares of it."""
+    """Converts left, top, right and bottom (4,) in pixels of an image of `size`, height and width, to shares of it."""
     left, top, right, bottom = (corners / [size[1], size[0], size[1], size[0]] * 100).round(2).tolist()
     return Rectangle(left, top, max(0.0, right - left), max(0.0, bottom - top))

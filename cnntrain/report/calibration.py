@@ -1,4 +1,4 @@
-"""Whether a network's probabilities mean what they say, and what one number would mend."""
+"""Whether a network's probabilities are calibrated, and how far a temperature would fix them."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from cnntrain.evaluation.metrics import SMALLEST
 
 BINS = 15
 TEMPERATURES = 0.25, 4.0
-FEWEST_MISTAKES = 10  # below that a temperature is fitted to chance
+FEWEST_MISTAKES = 10  # with fewer, the temperature would fit noise
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The predictions whose confidence lies in (low, high]: how many, their mean confidence, their accuracy."""
+    """The predictions with a confidence in (low, high]: how many, their mean confidence, their accuracy."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Bin:
 
 
 def reliability(confidence: np.ndarray, hits: np.ndarray, *, bins: int = BINS) -> list[Bin]:
-    """Equally wide bins of confidence (n,) with hits (n,); those without predictions are left out."""
+    """Equal-width bins of confidence (n,) with hits (n,); empty bins are left out."""
     edges = np.linspace(0, 1, bins + 1)
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
@@ -40,7 +40,7 @@ def reliability(confidence: np.ndarray, hits: np.ndarray, *, bins: int = BINS) -
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:
-    """The mean distance of confidence and accuracy over all predictions (Guo et al., 2017, section 2)."""
+    """The mean gap between confidence and accuracy over all predictions (Guo et al., 2017, section 2)."""
     total = sum(found.count for found in bins)
     return sum(found.count * abs(found.confidence - found.accuracy) for found in bins) / total
 
@@ -53,7 +53,7 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """The temperature that makes labels (n,) the likeliest (Guo et al., 2017, section 4.2); None where too few
+    """The temperature that maximizes the likelihood of labels (n,) (Guo et al., 2017, section 4.2); None if too few
     predictions are wrong to tell."""
     if (probabilities.argmax(axis=1) != labels).sum() < FEWEST_MISTAKES:
         return None

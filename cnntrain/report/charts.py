@@ -1,4 +1,4 @@
-"""Line charts as plain geometry, which a template draws as SVG: text stays text, and colors follow the page."""
+"""Line charts as plain geometry, drawn as SVG by a template: text stays text, and colors follow the page."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line at x with a word beside it; `kind` decides how it looks: `phase` or `best`."""
+    """A vertical line at x with a label; `kind` determines its style: `phase` or `best`."""
 
     x: float
     text: str
@@ -28,9 +28,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a common x; with `logarithmic` the y axis is one of powers of ten.
+    """Lines over a shared x axis; with `logarithmic`, the y axis is logarithmic.
 
-    `columns` stand on the x axis: from, to and height of each.
+    `columns` stand on the x axis: each has a from, a to and a height.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Chart:
         return [(line.name, self._path(line)) for line in self.lines]
 
     def circles(self) -> list[tuple[float, float]]:
-        """The places of all points."""
+        """The positions of all points."""
         return [(self.x(x), self.y(y)) for line in self.lines for x, y in line.points if y is not None]
 
     def rectangles(self) -> list[tuple[float, float, float, float]]:
@@ -65,13 +65,13 @@ class Chart:
         return [(left, top, round(right - left - 1, 1), round(self.bottom - top, 1)) for left, right, top in edges]
 
     def x_ticks(self) -> list[tuple[float, str]]:
-        """Places and texts on the x axis."""
+        """Positions and texts on the x axis."""
         low, high = self._x_bounds()
         found = ticks(low, high)
         return [(self.x(value), f"{value:g}") for value in found if not self.whole_x or value == int(value)]
 
     def y_ticks(self) -> list[tuple[float, str]]:
-        """Places and texts on the y axis."""
+        """Positions and texts on the y axis."""
         low, high = self._y_bounds()
         if self.logarithmic:
             exponents = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
@@ -79,12 +79,12 @@ class Chart:
         return [(self.y(value), f"{value:g}") for value in ticks(low, high)]
 
     def x(self, value: float) -> float:
-        """The place of a value on the x axis."""
+        """The position of a value on the x axis."""
         low, high = self._x_bounds()
         return round(self.left + (value - low) / (high - low) * (self.right - self.left), 1)
 
     def y(self, value: float) -> float:
-        """The place of a value on the y axis."""
+        """The position of a value on the y axis."""
         low, high = self._y_bounds()
         scaled = math.log10(value) if self.logarithmic else value
         return round(self.bottom - (scaled - low) / (high - low) * (self.bottom - self.top), 1)
@@ -117,7 +117,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """About five round numbers between two."""
+    """About five round numbers between two values."""
     rough = (high - low) / TICKS
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)

@@ -1,4 +1,4 @@
-"""`cnntrain compare RUN RUN…`: what differs between runs, in their configurations and in their results."""
+"""`cnntrain compare RUN RUN…`: how runs differ, in their configurations and in their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from cnntrain.report.paired import SIGNIFICANT, Paired, compare_groups, compare_
 from cnntrain.report.saved_run import SavedRun
 from cnntrain.runtime.wording import printable
 
-REPEATED = ("seed", "data.fold")  # what runs of one group may differ in
+REPEATED = ("seed", "data.fold")  # the settings in which runs of one group may differ
 CHANGES_NO_RESULT = ("report", "parallel_calls", "checkpoint.", "tracker")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but their seed or fold: `deviation` is the sample's, None of a single run."""
+    """Runs that differ only in seed or fold: `deviation` is the sample standard deviation, None for a single run."""
 
     values: dict[str, str]
     runs: list[str]
@@ -43,8 +43,8 @@ class Group:
 class Comparison:
     """Runs side by side.
 
-    `differing` has, for each key of the configuration in which they differ, a value for each run. `paired` is there
-    for two runs on the same test images, `unpaired` says why it is not; `groups_p_value` for two groups of runs.
+    `differing` has, for each configuration key in which they differ, a value for each run. `paired` is present
+    for two runs on the same test images, otherwise `unpaired` says why not; `groups_p_value` is for two groups of runs.
     """
 
     runs: list[SavedRun]
@@ -57,7 +57,7 @@ class Comparison:
     only_second: Predictions | None
 
     def verdict(self) -> str:
-        """In a sentence, whether the two runs differ; empty where they were not compared image by image."""
+        """A sentence that says whether the two runs differ; empty if they were not compared image by image."""
         if self.paired is None:
             return self.unpaired
         found, (low, high) = self.paired, self.paired.interval
@@ -72,7 +72,7 @@ class Comparison:
         )
 
     def groups_verdict(self) -> str:
-        """In a sentence, whether two groups of runs differ; empty where there are no two."""
+        """A sentence that says whether two groups of runs differ; empty if there aren't two groups."""
         if self.groups_p_value is None:
             return ""
         difference = self.groups[1].mean - self.groups[0].mean
@@ -105,7 +105,7 @@ class Comparison:
 
 
 def row_of(run: SavedRun) -> dict[str, Any]:
-    """A run's results; None for what it lacks."""
+    """A run's results; None for missing ones."""
     metrics = run.metrics or {}
     return {
         "run": str(run.run_dir),
@@ -121,7 +121,7 @@ def row_of(run: SavedRun) -> dict[str, Any]:
 
 
 def comparison_of(runs: list[SavedRun]) -> Comparison:
-    """All that is known of runs, side by side."""
+    """The comparison of runs, side by side."""
     differing = {
         key: column
         for key, column in differences([run.experiment for run in runs]).items()
@@ -144,7 +144,7 @@ def comparison_of(runs: list[SavedRun]) -> Comparison:
 
 
 def groups_of(runs: Sequence[SavedRun], differing: dict[str, list[str]]) -> list[Group]:
-    """The tested runs by all that differs but seed and fold; none where that leaves only groups of one."""
+    """The tested runs grouped by all differing settings except seed and fold; none if all groups have one run."""
     keys = [key for key in differing if key not in REPEATED]
     groups: dict[tuple[str, ...], Group] = {}
     for place, run in enumerate(runs):
@@ -157,7 +157,7 @@ def groups_of(runs: Sequence[SavedRun], differing: dict[str, list[str]]) -> list
 
 
 def pair_of(runs: Sequence[SavedRun]) -> tuple[list[Predictions], str]:
-    """The predictions of two runs to the same test images in one order; else none, and why."""
+    """The predictions of two runs for the same test images, in the same order; else none, and the reason."""
     if len(runs) != 2:
         return [], ""
     found = []

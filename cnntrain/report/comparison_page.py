@@ -1,4 +1,4 @@
-"""A comparison of runs as a page: a sortable table, curves over each other, and the pictures that tell two apart."""
+"""A comparison of runs as a page: a sortable table, overlaid curves, and the images on which two runs disagree."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cnntrain.report.run_page import load_data
 from cnntrain.report.saved_run import SavedRun
 from cnntrain.runtime.files import write_whole
 
-LAID_OVER = 8  # runs whose curves one chart can hold
+LAID_OVER = 8  # how many runs' curves fit into one chart
 
 
 def write_page(comparison: Comparison, path: Path) -> None:
@@ -39,7 +39,7 @@ def laid_over(runs: list[SavedRun]) -> list[Chart]:
 
 
 def pictures_of_one(comparison: Comparison) -> list[tuple[str, list[Picture]]]:
-    """The images that one of two runs alone gets right, as that run predicted; none where the data are gone."""
+    """The images that only one of two runs gets right, as predicted by that run; none if the data are gone."""
     labeled, _ = load_data(comparison.runs[0]) if comparison.paired else (None, "")
     if labeled is None:
         return []
@@ -50,7 +50,7 @@ def pictures_of_one(comparison: Comparison) -> list[tuple[str, list[Picture]]]:
             for which, alone in sides.items()
             if alone is not None and len(alone)
         ]
-    except DataError:  # they have changed
+    except DataError:  # the data have changed
         return []
 
 

@@ -36,7 +36,7 @@ def show(comparison: Comparison) -> None:
 
 
 def table_of_runs(comparison: Comparison) -> Table:
-    """A run a row, numbered where settings below have to be told by it."""
+    """One run per row, numbered if the settings table refers to the numbers."""
     table = Table("", "run")
     for heading in ("accuracy", "95 % interval", "loss", "best epoch", "training", "parameters"):
         table.add_column(heading, justify="right")
@@ -57,7 +57,7 @@ def table_of_runs(comparison: Comparison) -> Table:
 
 
 def table_of_settings(comparison: Comparison) -> Table:
-    """A setting in which runs differ a row, with each run's value; runs are called by their numbers."""
+    """One row per setting in which runs differ, with each run's value; runs are identified by number."""
     table = Table("setting", *(str(place + 1) for place in range(len(comparison.runs))))
     for key, column in comparison.differing.items():
         table.add_row(escape(printable(key)), *(escape(printable(value)) for value in column))
@@ -65,7 +65,7 @@ def table_of_settings(comparison: Comparison) -> Table:
 
 
 def table_of_groups(comparison: Comparison) -> Table:
-    """A group of runs a row."""
+    """One group of runs per row."""
     keys = list(comparison.groups[0].values)
     table = Table(*(escape(printable(key)) for key in keys))
     for heading in ("runs", "mean accuracy", "deviation"):

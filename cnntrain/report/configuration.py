@@ -1,4 +1,4 @@
-"""A configuration as keys and values, told apart from the defaults, and from that of other runs."""
+"""A configuration as keys and values, compared with the defaults and with other runs."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from cnntrain.settings import to_mapping
 
 @dataclass(frozen=True)
 class Setting:
-    """A key's full name, its value, and its default; `required` where it has none."""
+    """A key's full name, its value, and its default; `required` if it has no default."""
 
     key: str
     value: str
@@ -20,13 +20,13 @@ class Setting:
 
 
 def settings_of(experiment: Experiment) -> list[Setting]:
-    """All settings, first those that differ from the defaults of their dataclasses."""
+    """All settings, starting with those that differ from their dataclasses' defaults."""
     found = list(walk(experiment, "", None))
     return [item for item in found if item.differs] + [item for item in found if not item.differs]
 
 
 def walk(settings: Any, prefix: str, default: Any) -> Iterator[Setting]:
-    """The settings of a dataclass, or of a mapping of them, in order; `default` is what they would be."""
+    """The settings in a dataclass, or in a mapping of dataclasses, in order; `default` is their default."""
     if dataclasses.is_dataclass(settings):
         for field in dataclasses.fields(settings):
             yield from walk(getattr(settings, field.name), f"{prefix}.{field.name}".lstrip("."), default_of(field))
@@ -40,14 +40,14 @@ def walk(settings: Any, prefix: str, default: Any) -> Iterator[Setting]:
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:
-    """What a field is when it is left out; MISSING where it can't be."""
+    """The default of a field; MISSING if it has none."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
 def text_of(value: Any) -> str:
-    """A value as YAML writes it."""
+    """A value as written in YAML."""
     import yaml
 
     text = yaml.safe_dump(to_mapping(value), default_flow_style=True, width=10**6, allow_unicode=True)
@@ -55,7 +55,7 @@ def text_of(value: Any) -> str:
 
 
 def differences(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
-    """The keys whose values differ among experiments, with each one's value; empty where it has no such key."""
+    """The keys whose values differ among experiments, with each one's value; empty if it has no such key."""
     flat = [{item.key: item.value for item in walk(experiment, "", None)} for experiment in experiments]
     keys = dict.fromkeys(key for values in flat for key in values)
     columns = {key: [values.get(key, "") for values in flat] for key in keys}

@@ -1,4 +1,4 @@
-"""The pictures on a run's page: its mistakes, its least certain hits, and those in each cell of the confusion."""
+"""The pictures in a run's report: its mistakes, its least confident hits, and those in each confusion matrix cell."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ from cnntrain.report.saved_run import SavedRun
 if TYPE_CHECKING:
     import keras
 
-HEATED = 8  # pictures of each kind that are shown with Grad-CAM too
+HEATED = 8  # pictures of each kind that are also shown with Grad-CAM
 
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """Mistakes, the surest first; hits, the least sure first; pictures by (true, predicted) class; boxes that fit
+    """Mistakes, most confident first; hits, least confident first; pictures by (true, predicted) class; boxes that fit
     worst, and typical ones.
 
     `missing` says why there are no pictures.
@@ -37,7 +37,7 @@ class Gallery:
 
 
 def draw_gallery(run: SavedRun, labeled: LabeledImages, model: "keras.Model | None") -> Gallery:
-    """All pictures of a run's page; none where its data have changed since."""
+    """All pictures in a run's report; none if its data have changed since."""
     test = run.predictions_of("test")
     if test is None:
         return Gallery()
@@ -61,7 +61,7 @@ def draw_gallery(run: SavedRun, labeled: LabeledImages, model: "keras.Model | No
 
 
 def draw_cells(run: SavedRun, drawer: Drawer, test: Predictions) -> dict[tuple[int, int], list[Picture]]:
-    """Some pictures for each cell of the confusion that the page shows."""
+    """Some pictures for each cell of the confusion matrix shown on the page."""
     cells = [cell for row in sections.confusion(run) for cell in row] or sections.commonest_confusions(run)
     chosen = of_cells(test, [(cell.true, cell.predicted) for cell in cells])
     return {cell: [drawer.draw(int(place)) for place in places] for cell, places in chosen.items()}
@@ -70,7 +70,7 @@ def draw_cells(run: SavedRun, drawer: Drawer, test: Predictions) -> dict[tuple[i
 def draw_heat(
     run: SavedRun, drawer: Drawer, places: list[np.int64], model: "keras.Model | None"
 ) -> dict[np.int64, str]:
-    """Pictures of what spoke for some predictions, by their places; none without a network, or one without maps."""
+    """Grad-CAM pictures for some predictions, by position; none without a network, or if it has no feature maps."""
     from cnntrain.report.network import heat_pictures
 
     if model is None or not places:

@@ -1,4 +1,4 @@
-"""What a page tells of the network itself: its layers, and where it looks (Grad-CAM)."""
+"""What the report shows about the network itself: its layers, and where it looks (Grad-CAM)."""
 
 import base64
 import dataclasses
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SMALLEST_LOGARITHM = 1e-12
 HEAT_COLOR = (255, 40, 0)
 SIDE = 96
-AT_ONCE = 4  # images whose activations are held together, all layers of them
+AT_ONCE = 4  # images whose activations, in all layers, are held in memory at once
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LayerRow:
 
 
 def layer_rows(model: "keras.Model") -> list[LayerRow]:
-    """The layers of a network, from image to prediction."""
+    """The layers of a network, from the image to the prediction."""
     from cnntrain.models.cost import multiply_adds
 
     return [
@@ -48,12 +48,12 @@ def layer_rows(model: "keras.Model") -> list[LayerRow]:
 
 
 def last_map_layer(model: "keras.Model") -> "keras.layers.Layer | None":
-    """The layer below the prediction whose output still has places, (batch, height, width, maps), nearest to it."""
+    """The last layer before the prediction with a spatial output, (batch, height, width, maps)."""
     import keras
 
     from cnntrain.evaluation.loop import named
 
-    classifier = keras.Model(model.inputs, named(model.output)["class"])  # without outputs that only help training
+    classifier = keras.Model(model.inputs, named(model.output)["class"])  # without auxiliary outputs
     for layer in reversed(classifier.layers):
         shapes = [tensor.shape for tensor in keras.tree.flatten(layer.output)]
         if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] * shapes[0][2] > 1:
@@ -62,10 +62,10 @@ def last_map_layer(model: "keras.Model") -> "keras.layers.Layer | None":
 
 
 def heat_maps(model: "keras.Model", images: np.ndarray, predictions: np.ndarray) -> np.ndarray | None:
-    """Grad-CAM (Selvaraju et al., 2017): how much each place speaks for the prediction, from 0 to 1.
+    """Grad-CAM (Selvaraju et al., 2017): how much each position supports the prediction, from 0 to 1.
 
     Preprocessed images (n, height, width, channels) and class numbers (n,) in, (n, rows, columns) out; None for a
-    network without maps.
+    network without feature maps.
     """
     import keras
     import tensorflow as tf
@@ -92,7 +92,7 @@ def heat_maps(model: "keras.Model", images: np.ndarray, predictions: np.ndarray)
 def heat_pictures(
     model: "keras.Model", examples: Examples, predictions: np.ndarray, network_input: NetworkInput
 ) -> list[str]:
-    """Data URIs of what the network saw of each example, its prediction's heat laid over; none without maps."""
+    """Data URIs of each example as the network saw it, overlaid with the prediction's heat map; none without maps."""
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.preprocess import preprocess
 

@@ -1,4 +1,4 @@
-"""How pages are made of templates: everything that is not the template's own is escaped."""
+"""Renders pages from templates: everything that does not come from the template is escaped."""
 
 import functools
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def environment() -> "Environment":
-    """The templates of this package, autoescaped; a name that is not there is an error."""
+    """The templates in this package, autoescaped; an undefined name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
@@ -37,10 +37,10 @@ def environment() -> "Environment":
 
 
 def whole_percent(share: float) -> str:
-    """A share in whole percent; one that is there is never nothing."""
+    """A share in whole percent; a nonzero share is never shown as 0."""
     return "under 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def render(template: str, values: dict[str, Any]) -> bytes:
-    """A page; what of a name is no text stands as an escape."""
+    """Renders a page; bytes in names that aren't valid text are escaped."""
     return environment().get_template(template).render(values).encode(errors="backslashreplace")

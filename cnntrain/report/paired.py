@@ -1,4 +1,4 @@
-"""Two networks on the same images: how far apart, and whether chance alone explains it."""
+"""Two networks on the same images: how much they differ, and whether chance alone explains it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,10 +11,10 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Paired:
-    """The second network's predictions against the first's, image by image.
+    """The second network's predictions compared with the first's, image by image.
 
-    `only_first` and `only_second` count the images that one alone gets right. `difference` is the second's accuracy
-    less the first's, `interval` its bootstrap interval of 95 %, and `p_value` that of McNemar's exact test.
+    `only_first` and `only_second` count the images that only one of them gets right. `difference` is the second's
+    accuracy minus the first's, `interval` its 95% bootstrap interval, and `p_value` comes from McNemar's exact test.
     """
 
     examples: int
@@ -28,7 +28,7 @@ class Paired:
 
     @property
     def differ(self) -> bool:
-        """Whether the difference is more than chance explains, at 5 %."""
+        """Whether the difference is significant at the 5% level."""
         return self.p_value < SIGNIFICANT
 
     def as_json(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Paired:
 
 
 def compare_pairs(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Whether two networks differ, from which of n images each gets right (n,)."""
+    """Whether two networks differ, given which of n images each gets right (n,)."""
     from scipy.stats import binomtest
 
     count = len(first)
@@ -56,9 +56,9 @@ def compare_pairs(first: np.ndarray, second: np.ndarray) -> Paired:
 
 
 def bootstrap_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
-    """The percentile interval of the difference, of 95 %.
+    """The 95% percentile interval of the difference.
 
-    To draw n images anew is to draw how many of each kind come: the difference depends on nothing else.
+    Instead of resampling n images, it draws how many of each kind there are: the difference depends on nothing else.
     """
     shares = [only_first / count, only_second / count, (count - only_first - only_second) / count]
     draws = np.random.default_rng(0).multinomial(count, shares, size=RESAMPLES)

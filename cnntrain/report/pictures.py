@@ -1,4 +1,4 @@
-"""Small pictures of examples, as data URIs: which ones a page shows, and how they are made."""
+"""Small pictures of examples, as data URIs: which ones a page shows, and how they are created."""
 
 import base64
 import io
@@ -30,9 +30,9 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Picture:
-    """One predicted example: its image as a data URI, and all that its caption says; `heat` is a second image.
+    """One predicted example: its image as a data URI, and the contents of its caption; `heat` is a second image.
 
-    The boxes and their `iou` are there where they are to be drawn.
+    The boxes and their `iou` are present if they are to be drawn.
     """
 
     uri: str
@@ -61,7 +61,7 @@ class Picture:
 class Drawer:
     """Draws predicted examples, each once, from the data that the run was trained on.
 
-    Raises DataError where the table does not have them, with the same labels.
+    Raises DataError if the table does not have them, with the same labels.
     """
 
     def __init__(self, predictions: Predictions, table: Table):
@@ -88,7 +88,7 @@ class Drawer:
         return self.captioned(place, self.drawn[place], heat=heat)
 
     def captioned(self, place: int, uri: str, *, heat: str = "") -> Picture:
-        """An image of one prediction with all that is said of it."""
+        """An image of one prediction with its caption."""
         found = self.predictions
         return Picture(
             uri=uri,
@@ -101,7 +101,7 @@ class Drawer:
 
 
 def thumbnail(pixels: np.ndarray, *, side: int = SIDE) -> str:
-    """uint8 pixels (height, width, channels) as the data URI of a JPEG, of a PNG where they are few."""
+    """uint8 pixels (height, width, channels) as the data URI of a JPEG, or of a PNG if the image is small."""
     from PIL import Image
 
     image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
@@ -116,22 +116,22 @@ def thumbnail(pixels: np.ndarray, *, side: int = SIDE) -> str:
 
 
 def confident_mistakes(predictions: Predictions, *, count: int = IN_GALLERY) -> np.ndarray:
-    """The places of wrong predictions, the surest first."""
+    """The positions of wrong predictions, most confident first."""
     return ordered(np.flatnonzero(~predictions.hits), -predictions.confidence)[:count]
 
 
 def uncertain_hits(predictions: Predictions, *, count: int = IN_GALLERY) -> np.ndarray:
-    """The places of right predictions, the least sure first."""
+    """The positions of right predictions, least confident first."""
     return ordered(np.flatnonzero(predictions.hits), predictions.confidence)[:count]
 
 
 def ordered(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Places by their keys, equal ones as they stood."""
+    """Positions sorted by key, in stable order."""
     return places[np.argsort(keys[places], kind="stable")]
 
 
 def of_cells(predictions: Predictions, cells: Iterable[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
-    """The places to draw for each cell (true, predicted), the most confident first, and few in all."""
+    """The positions to draw for each cell (true, predicted), most confident first, and limited in total."""
     members = {
         (true, predicted): np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
         for true, predicted in cells
@@ -142,6 +142,6 @@ def of_cells(predictions: Predictions, cells: Iterable[tuple[int, int]]) -> dict
 
 
 def largest_share(sizes: Sequence[int]) -> int:
-    """How many pictures a cell may have at most, so that all cells keep within the bound."""
+    """The maximum number of pictures per cell that keeps the total within the limit."""
     fitting = [each for each in range(1, IN_CELL + 1) if sum(min(size, each) for size in sizes) <= IN_CELLS]
     return max(fitting, default=1)

@@ -1,4 +1,4 @@
-"""The pictures of a run folder: curves over epochs, and the confusion matrix."""
+"""The plots in a run folder: curves over epochs, and the confusion matrix."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ LARGEST_LABELED = 30
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Loss and accuracy over epochs, training and validation, with a line where a phase begins."""
+    """Training and validation loss and accuracy over epochs, with a line where each phase begins."""
     from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in history]
@@ -38,7 +38,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str], path: Path) -> None:
-    """The confusion matrix: color by the share of the true class, numbers where there is room for them."""
+    """The confusion matrix: color shows the share of the true class, with numbers if there is room."""
     from matplotlib.figure import Figure
 
     counts = np.array(confusion)
@@ -63,8 +63,8 @@ def draw_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str
 
 
 def axis_labels(class_names: Sequence[str]) -> tuple[list[str], str]:
-    """A label for each class, and a legend: where a name has characters that no font here draws, its number stands
-    for it."""
+    """A label for each class, and a legend: if no font has a name's characters, the class's number is used
+    instead."""
     labels, lines = [], []
     for number, name in enumerate(class_names):
         if has_glyphs(printable(name)):

@@ -1,4 +1,4 @@
-"""A run's page: report.html, one file that explains the run. `cnntrain report RUN…`, and every run at its end."""
+"""A run's page: report.html, one file that explains the run. Written by `cnntrain report RUN…` and after every run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def report(paths: Sequence[Path]) -> None:
-    """Writes the page of each run, or of each run of a multirun's folder; raises DataError."""
+    """Writes the page of each run, or of each run in a multirun folder; raises DataError."""
     runs = [SavedRun.read(path) for path in runs_at(paths)]
     terminal = Terminal()
     for run in runs:
@@ -38,7 +38,7 @@ def report(paths: Sequence[Path]) -> None:
 
 
 def load_data(run: SavedRun) -> tuple[LabeledImages | None, str]:
-    """The images that a run was tested on, or why they can't be had."""
+    """The images that a run was tested on, or why they aren't available."""
     data = run.experiment.data
     if run.predictions_of("test") is None:
         return None, ""
@@ -54,7 +54,7 @@ def load_data(run: SavedRun) -> tuple[LabeledImages | None, str]:
 
 
 def load_network(run: SavedRun) -> "keras.Model | None":
-    """The network of the best epoch; None where the run has none yet."""
+    """The network of the best epoch; None if the run has none yet."""
     from cnntrain.evaluation.evaluate import read_run
 
     return read_run(run.run_dir.path).load_model() if run.run_dir.model.is_file() else None

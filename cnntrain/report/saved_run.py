@@ -1,4 +1,4 @@
-"""A run as its folder records it, read without TensorFlow."""
+"""A run as recorded in its folder, read without TensorFlow."""
 
 import csv
 import json
@@ -16,10 +16,10 @@ from cnntrain.runtime.run_dir import RunDir
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What a run folder holds; `history`, `metrics` and `predictions` are empty or None where a run lacks them.
+    """The contents of a run folder; `history`, `metrics` and `predictions` are empty or None if a run lacks them.
 
-    `history` has a row an epoch: numbers where history.csv has numbers, None where it has nothing. `metrics` are
-    those of the test images.
+    `history` has a row per epoch: numbers where history.csv has numbers, None for empty cells. `metrics` are the test
+    metrics.
     """
 
     run_dir: RunDir
@@ -31,7 +31,7 @@ class SavedRun:
 
     @classmethod
     def read(cls, path: Path) -> "SavedRun":
-        """The run in a folder; raises DataError if there is none, or if a file of it is damaged."""
+        """The run in a folder; raises DataError if there is none, or if one of its files is damaged."""
         run_dir = RunDir.open(path)
         try:
             experiment = parse(run_dir.read_config())
@@ -50,7 +50,7 @@ class SavedRun:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """The predictions to validation and test images."""
+        """The predictions for validation and test images."""
         path = self.run_dir.predictions
         return Predictions.read(path) if path.is_file() else None
 
@@ -88,7 +88,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def runs_at(paths: Sequence[Path]) -> list[Path]:
-    """The run folders that paths stand for: a multirun's folder stands for the runs in it. Raises DataError."""
+    """The run folders that paths stand for: a multirun folder stands for the runs in it. Raises DataError."""
     found = []
     for path in paths:
         below = [] if (path / "config.yaml").is_file() else natural_order(path.glob("*/config.yaml"))
@@ -99,5 +99,5 @@ def runs_at(paths: Sequence[Path]) -> list[Path]:
 
 
 def natural_order(files: Iterable[Path]) -> list[Path]:
-    """The folders of files, job 10 after job 9."""
+    """The files' folders in natural order: job 10 after job 9."""
     return sorted((file.parent for file in files), key=lambda folder: (len(folder.name), folder.name))

@@ -1,4 +1,4 @@
-"""What stands on a run's page: each section as plain values, None where the run lacks what it needs."""
+"""The contents of a run's page: each section as plain values, None if the run lacks what it needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from cnntrain.report.calibration import expected_calibration_error, fit_temperat
 from cnntrain.report.charts import Chart, Line, Mark
 from cnntrain.report.saved_run import SavedRun
 
-LARGEST_MATRIX = 40  # classes; of more, the commonest confusions are listed instead
+LARGEST_MATRIX = 40  # classes; with more, the most common confusions are listed instead
 LISTED_CONFUSIONS = 60
 TOLD_ELSEWHERE = ("command", "class_names", "class_counts")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The test's outcome; `majority` is what always naming the commonest class of training would reach.
+    """The test result; `majority` is the accuracy of always predicting the most common training class.
 
     `of_examples`: the number of test images, if limits.steps cut the test short.
     """
@@ -85,7 +85,7 @@ def curves(run: SavedRun) -> list[Chart]:
 
 
 def class_counts(run: SavedRun) -> list[tuple[str, list[int]]]:
-    """Each class with its number of examples in training, validation and test."""
+    """Each class with its number of training, validation and test examples."""
     counts = run.record.get("class_counts")
     if not counts:
         return []
@@ -94,7 +94,7 @@ def class_counts(run: SavedRun) -> list[tuple[str, list[int]]]:
 
 
 def origin(run: SavedRun) -> list[tuple[str, str]]:
-    """What ran, where and on what, as keys and values; nested ones by their full key."""
+    """What ran, where and on what hardware, as keys and values; nested values by their full key."""
     return list(flat({key: value for key, value in run.record.items() if key not in TOLD_ELSEWHERE}, ""))
 
 
@@ -109,7 +109,7 @@ def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Cell:
-    """So many test images of class `true` were taken for `predicted`; `share` is that of the true class."""
+    """The number of test images of class `true` predicted as `predicted`; `share` is its share of the true class."""
 
     true: int
     predicted: int
@@ -123,7 +123,7 @@ class Cell:
 
 
 def confusion(run: SavedRun) -> list[list[Cell]]:
-    """All cells, a row for each true class; empty where there are too many classes for a matrix."""
+    """All cells, one row per true class; empty if there are too many classes for a matrix."""
     counts = np.array(run.metrics["confusion"] if run.metrics else [])
     if not 0 < len(counts) <= LARGEST_MATRIX:
         return []
@@ -131,7 +131,7 @@ def confusion(run: SavedRun) -> list[list[Cell]]:
 
 
 def commonest_confusions(run: SavedRun) -> list[Cell]:
-    """The cells off the diagonal with most images, the largest first."""
+    """The off-diagonal cells with the most images, largest first."""
     if not run.metrics:
         return []
     counts = np.array(run.metrics["confusion"])
@@ -142,7 +142,7 @@ def commonest_confusions(run: SavedRun) -> list[Cell]:
 
 
 def cell_of(counts: np.ndarray, true: int, predicted: int) -> Cell:
-    """One cell of counts (classes, classes)."""
+    """One cell of the counts (classes, classes)."""
     total = max(1, int(counts[true].sum()))
     count = int(counts[true, predicted])
     return Cell(true, predicted, count, count / total)
@@ -150,7 +150,7 @@ def cell_of(counts: np.ndarray, true: int, predicted: int) -> Cell:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the confidence of predictions can be trusted, and what a temperature fitted on validation would mend."""
+    """How well calibrated predictions are, and how much a temperature fitted on validation images would help."""
 
     chart: Chart
     error: float

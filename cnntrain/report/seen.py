@@ -1,4 +1,4 @@
-"""What a network saw of training images: after augmentation, before its own scaling of pixels."""
+"""Training images as the network saw them: after augmentation, before its own pixel scaling."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 SHOWN = 24
 SIDE = 96  # pixels of the longer side
-SMALLEST_SHARE = 0.005  # of a class in a mixed target, for it to be named
+SMALLEST_SHARE = 0.005  # of a class in a mixed target, below which it is not named
 
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """A training image as a data URI, with the class that the network was to predict, or the shares of several."""
+    """A training image as a data URI, with the class that the network should predict, or the shares of several."""
 
     uri: str
     label: str
@@ -34,7 +34,7 @@ class SeenPicture:
 def seen_batches(
     experiment: Experiment, examples: Examples, network_input: NetworkInput, *, shuffle: bool, localization: bool
 ) -> "Batches":
-    """All of the examples in one batch, drawn as training draws them; images are uint8's range as floats."""
+    """All of the examples in one batch, augmented as in training; images are floats from 0 to 255."""
     from cnntrain.data.pipeline import Batches
 
     return Batches(
@@ -50,7 +50,7 @@ def seen_batches(
 
 
 def seen_first(run: SavedRun, labeled: LabeledImages) -> list[SeenPicture]:
-    """The first images of the first epoch's first batch; none where the data are not those of the run any more."""
+    """The first images in the first epoch's first batch; none if the data have changed since the run."""
     from cnntrain.data.unreadable_files import unreadable_file_named
 
     experiment, examples = run.experiment, labeled.train
@@ -60,7 +60,7 @@ def seen_first(run: SavedRun, labeled: LabeledImages) -> list[SeenPicture]:
     localization = experiment.model.localization
     whole = seen_batches(experiment, examples, network_input, shuffle=True, localization=localization)
     rows = examples.rows[whole.order(0)[: experiment.batch_size]]
-    batch = Examples(examples.table, rows)  # one batch only, which is read no further
+    batch = Examples(examples.table, rows)  # only one batch is read
     batches = seen_batches(experiment, batch, network_input, shuffle=False, localization=localization)
     try:
         with unreadable_file_named(examples.table):
@@ -76,7 +76,7 @@ def seen_first(run: SavedRun, labeled: LabeledImages) -> list[SeenPicture]:
 
 
 def label_of(shares: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """A target (classes,) in words: the class, or of a mixed one the shares, the largest first."""
+    """A target (classes,) in words: the class, or for a mixed target the shares, largest first."""
     named = [int(place) for place in np.argsort(-shares, kind="stable") if shares[place] >= SMALLEST_SHARE]
     if len(named) == 1:
         return printable(class_names[named[0]])
@@ -84,7 +84,7 @@ def label_of(shares: np.ndarray, class_names: tuple[str, ...]) -> str:
 
 
 def rectangle_of(box: np.ndarray | None) -> Rectangle | None:
-    """A box (4,), center y and x, height and width in fractions, on its picture; None if there is no box."""
+    """A box (4,), center y and x, height and width as fractions, on its picture; None if there is no box."""
     if box is None or not box[2]:
         return None
     y, x, height, width = box.tolist()

@@ -1,4 +1,4 @@
-"""Where a run's time went, phase by phase, and what would shorten it."""
+"""Where a run's time went, phase by phase, and how to shorten it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from cnntrain.data.sources.file_source import FileSource
 from cnntrain.experiment import Experiment
 from cnntrain.report.saved_run import SavedRun
 
-WAITING = 0.2  # of the time of training, from which on it is the input that holds it up
+WAITING = 0.2  # share of training time spent waiting, from which on the input is the bottleneck
 BESIDE = {"validation": "validation_seconds", "frozen layers, once": "features_seconds", "saving": "saving_seconds"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of a phase took, its share of the whole, and at how many images a second, where that says much."""
+    """The time for a part of a phase, its share of the whole, and the images per second if that is informative."""
 
     name: str
     seconds: float
@@ -28,9 +28,9 @@ class Part:
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """A phase's time: `first_epoch` and `later_epochs` (the median; None of a single one) are those of training.
+    """A phase's time: `first_epoch` and `later_epochs` (the median; None if there is only one) are training times.
 
-    `verdict` names the bottleneck, and what to do about it; empty where the history does not tell parts apart.
+    `verdict` names the bottleneck, and what to do about it; empty if the history does not separate the parts.
     """
 
     phase: str
@@ -42,12 +42,12 @@ class PhaseTime:
 
 
 def phase_times(run: SavedRun) -> list[PhaseTime]:
-    """Those of all phases."""
+    """The times of all phases."""
     return [phase_time(run, name, list(rows)) for name, rows in groupby(run.history, key=lambda row: row["phase"])]
 
 
 def phase_time(run: SavedRun, name: str, rows: Sequence[dict[str, Any]]) -> PhaseTime:
-    """That of a phase with these rows of the history."""
+    """The time of a phase with these rows of the history."""
     seconds = parts_of(rows)
     images = {
         "training": sum(row["seconds"] * row["images_per_second"] for row in rows),
@@ -71,7 +71,7 @@ def phase_time(run: SavedRun, name: str, rows: Sequence[dict[str, Any]]) -> Phas
 
 
 def parts_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The seconds of each part; training as one where some row does not tell waiting for input apart."""
+    """The seconds of each part; training is a single part if some row does not include the time waiting for input."""
     training = sum(row["seconds"] for row in rows)
     if any(row.get("input_seconds") is None for row in rows):
         return {"training": training}
@@ -81,14 +81,14 @@ def parts_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def validation_images(run: SavedRun) -> int:
-    """How many images an epoch is checked on; 0 where the run did not record it."""
+    """The number of validation images; 0 if the run did not record it."""
     count = sum(run.record.get("class_counts", {}).get("validation", []))
     limit = run.experiment.limits.steps
     return min(count, limit * run.experiment.batch_size) if limit else count
 
 
 def verdict(seconds: dict[str, float], phase: str, experiment: Experiment) -> str:
-    """In a sentence or two, the bottleneck of a phase, and what to do about it."""
+    """The bottleneck of a phase, and what to do about it, in a sentence or two."""
     training = seconds["steps"] + seconds["waiting for input"]
     slowest = max(BESIDE, key=seconds.__getitem__)
     if seconds[slowest] > training:
