@@ -1,1 +1,1 @@
-"""What runs below everything: TensorFlow's start, files, the run folder, signals, the terminal."""
+"""The foundation: loading TensorFlow, files, the run folder, signals, the terminal."""

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras: loaded when they are needed, without their chatter, and set up for a run."""
+"""TensorFlow and Keras: loaded when needed, without their log output, and set up for a run."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def load() -> None:
-    """Imports TensorFlow and Keras; what they write on standard error is kept back unless they fail."""
+    """Imports TensorFlow and Keras; their standard error is suppressed unless they fail."""
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,7 +17,7 @@ def load() -> None:
         import keras  # noqa: F401
         import tensorflow as tf
 
-        tf.config.list_logical_devices()  # start the devices, which speaks too
+        tf.config.list_logical_devices()  # initializes the devices, which also writes logs
     tf.get_logger().setLevel("ERROR")
 
 
@@ -41,7 +41,7 @@ def silent_standard_error() -> Iterator[None]:
 
 
 def start_run(*, seed: int, precision: str) -> None:
-    """Makes a process as new for a run: no layer names or graphs of an earlier one, its seed and precision."""
+    """Resets a process for a new run: clears layer names and graphs of earlier runs, and sets seed and precision."""
     import keras
 
     keras.backend.clear_session()

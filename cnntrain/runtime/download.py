@@ -1,4 +1,4 @@
-"""Files from the network: what can't be had is known within seconds, and a file is whole or not there."""
+"""Downloads: failures are known within seconds, and a file is complete or absent."""
 
 import hashlib
 import http.client
@@ -19,9 +19,9 @@ FAILURES = (OSError, http.client.HTTPException)
 
 
 def download(address: str, path: Path, *, checksum: str | None = None) -> None:
-    """Saves a file from the network, with a bar on a terminal; raises OSError or HTTPException.
+    """Downloads a file, with a progress bar on a terminal; raises OSError or HTTPException.
 
-    `checksum`, if there is one, is the file's MD5 or SHA-256 in hexadecimal digits; another file is refused.
+    `checksum`, if given, is the file's MD5 or SHA-256 in hexadecimal digits; any other file is refused.
     """
     digest = hasher(checksum)
     with open_address(address) as response, whole_file(path) as temporary, open(temporary, "wb") as file:
@@ -36,10 +36,10 @@ def download(address: str, path: Path, *, checksum: str | None = None) -> None:
 
 
 def open_address(address: str, *, seconds: float = SECONDS_TO_ANSWER, method: str = "GET") -> Any:
-    """The response to a request; raises OSError or HTTPException, TimeoutError if none comes in time.
+    """The response to a request; raises OSError or HTTPException, or TimeoutError if none arrives in time.
 
-    A timeout for each attempt would not bound the whole: names are looked up first, and a host may have
-    several addresses that are all tried.
+    A timeout for each attempt would not limit the total: names are resolved first, and a host may have
+    several addresses, all of which are tried.
     """
     request = urllib.request.Request(address, method=method)  # noqa: S310 - Keras's and TFDS's own addresses
     outcomes: queue.SimpleQueue = queue.SimpleQueue()
@@ -61,7 +61,7 @@ def open_address(address: str, *, seconds: float = SECONDS_TO_ANSWER, method: st
 
 
 def has_checksum(path: Path, checksum: str | None) -> bool:
-    """Whether a file is the one that was meant; any is, where no checksum is known."""
+    """Whether a file has the expected checksum; always true if no checksum is known."""
     if checksum is None:
         return True
     digest = hasher(checksum)
@@ -72,12 +72,12 @@ def has_checksum(path: Path, checksum: str | None) -> bool:
 
 
 def hasher(checksum: str | None) -> Any:
-    """The hash function whose digest has as many digits; MD5 only tells damaged files from whole ones."""
+    """The hash function whose digest has as many digits; MD5 is only used to detect damaged files."""
     return hashlib.md5(usedforsecurity=False) if checksum and len(checksum) == 32 else hashlib.sha256()
 
 
 def progress_bar(name: str, total_bytes: int) -> Progress:
-    """A bar on a terminal, which leaves nothing behind, on standard error."""
+    """A transient progress bar, on standard error."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""Writes that are whole or not there (written beside, flushed to disk, renamed), and where caches lie."""
+"""Atomic writes (to a temporary file, flushed to disk, renamed), and the location of caches."""
 
 import contextlib
 import errno
@@ -8,16 +8,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used-up quota, a limit to a file's size
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, an exhausted quota, a file size limit
 UNFINISHED = re.compile(r"\..+\.\d+\.unfinished(\.\w+)?")
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, size_bytes: int | None = None) -> Iterator[Path]:
-    """Gives a temporary path to write to, of the same suffix, which becomes `path` when the block ends well.
+    """Yields a temporary path with the same suffix to write to, which becomes `path` if the block succeeds.
 
-    When it does not (an exception, a full disk, a killed process), `path` holds what it held before. The OSError
-    of a disk without room names `path`, and how large the file is to become where `size_bytes` says so.
+    If it fails (an exception, a full disk, a killed process), `path` is unchanged. The OSError for a full disk names
+    `path` and, if `size_bytes` is given, how large the file would be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
@@ -37,14 +37,14 @@ def whole_file(path: Path, *, size_bytes: int | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Gives a temporary folder to write files to, which becomes `path` when the block ends well.
+    """Yields a temporary folder to write files to, which becomes `path` if the block succeeds.
 
-    A folder that is there stays, for another process may have made it meanwhile, unless it is to be replaced: then
-    it is put aside first, and a process that is killed just then leaves it there, under a hidden name.
+    An existing folder is kept, since another process may have created it in the meantime, unless it is to be replaced:
+    then it is moved aside first, and if the process is killed just then, it stays there, under a hidden name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process that had our number
+    shutil.rmtree(temporary, ignore_errors=True)  # left over from a killed process with our process ID
     temporary.mkdir()
     try:
         yield temporary
@@ -65,22 +65,22 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file such that `path` holds either what it held before or all of `content`."""
+    """Writes a file so that `path` holds either its previous content or all of `content`."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 def no_room(error: OSError, path: Path, *, size_bytes: int | None = None) -> OSError:
-    """The error of a disk without room, with the path, and what it needs and has."""
+    """The error for a full disk, with the path, the space needed and the space available."""
     needed = "" if size_bytes is None else f"{megabytes(size_bytes)} needed, "
     free = megabytes(shutil.disk_usage(path.parent).free)
     return OSError(error.errno, f"{error.strerror or error} ({needed}{free} free)", str(path))
 
 
 def take_room(path: Path) -> None:
-    """Takes the disk's room for all of a file that has only a length yet.
+    """Allocates disk space for all of a file that so far has only a length.
 
-    Else the process would end without a word when the disk is full and the file is written to through memory.
+    Otherwise the process would be killed without a message if the disk fills up while writing through a memory map.
     """
     if hasattr(os, "posix_fallocate"):
         with open(path, "rb+") as file:
@@ -93,7 +93,7 @@ def megabytes(size_bytes: int) -> str:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what a killed process had begun to write here; only for a folder in which nobody else writes."""
+    """Removes what a killed process had started writing here; only for a folder that nobody else writes to."""
     if folder.is_dir():
         for path in folder.iterdir():
             if UNFINISHED.fullmatch(path.name) and path.is_file():
@@ -101,7 +101,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def replace_by_link(path: Path, target: Path) -> None:
-    """Makes `path` the same file as `target`, or a copy of it where the disk knows no hard links."""
+    """Makes `path` the same file as `target`, or a copy of it if the disk does not support hard links."""
     with whole_file(path) as temporary:
         temporary.unlink(missing_ok=True)
         try:
@@ -111,7 +111,7 @@ def replace_by_link(path: Path, target: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Returns when the file's content, or the folder's list of names, is on the disk."""
+    """Waits until the file's content, or the folder's list of names, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -120,6 +120,6 @@ def flush(path: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where converted data is kept: $CNNTRAIN_CACHE, else cnntrain below the user's cache folder."""
+    """Where cached data is stored: $CNNTRAIN_CACHE, or else cnntrain below the user's cache folder."""
     given = os.environ.get("CNNTRAIN_CACHE")
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cnntrain"

@@ -1,4 +1,4 @@
-"""Names of any script in pictures: which fonts draw them, and what stands for what none draws."""
+"""Names in any script in pictures: which fonts can draw them, and what to show if none can."""
 
 import functools
 
@@ -6,7 +6,7 @@ from cnntrain.runtime.wording import printable
 
 
 def drawable(text: str) -> str:
-    """A name as a figure shows it: no formula, and what no font draws as escapes."""
+    """A name as shown in a figure: never as a formula, and with characters that no font has escaped."""
     shown = "".join(c if has_glyphs(c) else c.encode("unicode_escape").decode() for c in printable(text))
     return shown.replace("$", r"\$")
 
@@ -18,7 +18,7 @@ def has_glyphs(text: str) -> bool:
 
 @functools.cache
 def font_families() -> list[str]:
-    """Matplotlib's own font, then those on this machine that are likely to have the characters it lacks."""
+    """Matplotlib's own font, then fonts on this machine that are likely to have the characters it lacks."""
     from matplotlib import font_manager
 
     wanted = ("CJK", "Noto Sans", "WenQuanYi", "Hiragino", "PingFang", "SimHei", "Yu Gothic", "Malgun", "Arial Unicode")
@@ -28,7 +28,7 @@ def font_families() -> list[str]:
 
 @functools.cache
 def characters_of_fonts() -> dict[str, frozenset[int]]:
-    """The code points that each of these fonts has, by its file."""
+    """The code points in each of these fonts, by file."""
     from matplotlib import font_manager
 
     files = map(font_manager.findfont, font_families())
@@ -36,5 +36,5 @@ def characters_of_fonts() -> dict[str, frozenset[int]]:
 
 
 def font_file(text: str) -> str | None:
-    """The file of a font that has all characters of a text, or None."""
+    """The file of a font that has all characters in a text, or None."""
     return next((file for file, known in characters_of_fonts().items() if set(map(ord, text)) <= known), None)

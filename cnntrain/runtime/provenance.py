@@ -1,4 +1,4 @@
-"""What a result depends on beside its configuration: versions, code, machine, time."""
+"""What a result depends on besides its configuration: versions, code, machine, time."""
 
 import datetime
 import hashlib
@@ -14,11 +14,11 @@ import cnntrain
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "hydra-core")
-DECISIVE = ("tensorflow", "keras", "numpy")  # those that compute
+DECISIVE = ("tensorflow", "keras", "numpy")  # the packages that compute
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, the state of the code's and of the working folder's git, the machine, and the time."""
+    """Versions, the git state of the code and of the working folder, the machine, and the time."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cnntrain": cnntrain.__version__,
@@ -36,7 +36,7 @@ def provenance() -> dict[str, Any]:
 
 
 def decisive_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of two provenances may change a run's results, in words."""
+    """The differences between two provenances that may change a run's results, in words."""
     found = [
         f"{name} is {now['versions'].get(name)}, was {versions_of(before).get(name)}"
         for name in DECISIVE
@@ -52,12 +52,12 @@ def decisive_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 
 def versions_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The versions in a record, of whatever age."""
+    """The versions in a record of any age."""
     return record.get("versions") or {}
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """In words, what of a machine may change the last bits of results, if something does."""
+    """The differences between machines that may change the last bits of results, in words, if there are any."""
     machine, machine_before = now["machine"], before.get("machine") or {}
     found = [
         f"{key.replace('_', ' ')} {machine[key]}, was {machine_before.get(key)}"
@@ -76,13 +76,13 @@ def code_fingerprint() -> str:
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on: sums are divided among them, and so rounded."""
+    """The number of cores this process may use: sums are divided among them, which affects rounding."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def processor_name() -> str:
-    """The processor's name, as Linux tells it, else the kind of machine."""
+    """The processor's name as reported by Linux, or else the type of machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -92,7 +92,7 @@ def processor_name() -> str:
 
 
 def version(package: str) -> str | None:
-    """A package's version, None where it is not installed."""
+    """A package's version, None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

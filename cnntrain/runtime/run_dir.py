@@ -1,4 +1,4 @@
-"""A run's folder: every file name in it, and its lock."""
+"""A run folder: every file name in it, and its lock."""
 
 import contextlib
 import csv
@@ -18,7 +18,7 @@ NEEDED_OF_RECORD = {"input": dict, "class_names": list, "data_fingerprint": str,
 
 
 def occupied(path: Path) -> ConfigError:
-    """What to say where a run is to begin in the folder of another."""
+    """The error for starting a run in another run's folder."""
     return ConfigError(
         f"hydra.run.dir={path}: holds a run already, and a run never overwrites another;"
         " name a new folder, or remove this one"
@@ -28,7 +28,7 @@ def occupied(path: Path) -> ConfigError:
 class RunDir:
     """The folder of one run.
 
-    `create` makes a new one, `open` finds one that exists, and `reopen` does so to train in it; a folder that a
+    `create` makes a new one, `open` opens an existing one, and `reopen` opens one to train in; a folder that a
     process trains in is locked until that process ends.
     """
 
@@ -54,15 +54,15 @@ class RunDir:
         return str(self.path)
 
     def exported(self, name: str) -> Path:
-        """Where an export of the run's network lies, unless it is told to lie elsewhere."""
+        """The default path for an export of the run's network."""
         return self.path / "export" / name
 
     @classmethod
     def create(cls, path: Path, *, exact: bool) -> "RunDir":
         """A new, locked folder for a run.
 
-        Where `path` holds a run already, an `exact` path is refused with ConfigError; otherwise the next
-        free one of path-2, path-3, … is taken, so that two runs started in one second don't meet.
+        If `path` already holds a run, an `exact` path is refused with ConfigError; otherwise the next
+        free one of path-2, path-3, … is used, so that two runs started in the same second don't collide.
         """
         for number in range(1, 10_000):
             run_dir = cls(path if number == 1 else path.with_name(f"{path.name}-{number}"))
@@ -74,13 +74,13 @@ class RunDir:
 
     @classmethod
     def refuse_occupied(cls, path: Path) -> None:
-        """Raises ConfigError where a folder holds a run already; touches nothing."""
+        """Raises ConfigError if a folder already holds a run; touches nothing."""
         if cls(path).config.exists():
             raise occupied(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """The folder of an existing run; raises DataError if it is not one."""
+        """The folder of an existing run; raises DataError if it isn't a run folder."""
         run_dir = cls(path)
         if not run_dir.config.is_file():
             kind = "has no config.yaml in it" if path.is_dir() else "is not a folder"
@@ -89,9 +89,9 @@ class RunDir:
 
     @classmethod
     def reopen(cls, path: Path) -> "RunDir":
-        """The folder of a run that exists, locked, without what a killed process had begun to write.
+        """The locked folder of an existing run, without unfinished files from a killed process.
 
-        Raises DataError if it is not a run, ConfigError while another process trains in it.
+        Raises DataError if it is not a run, or ConfigError while another process is training in it.
         """
         run_dir = cls.open(path)
         if not run_dir._locked():
@@ -102,7 +102,7 @@ class RunDir:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: metrics.json is written last, and removed when a run is extended."""
+        """Whether the run is finished: metrics.json is written last, and removed when a run is extended."""
         return self.metrics.exists()
 
     def _claim(self) -> bool:
@@ -125,7 +125,7 @@ class RunDir:
         return True
 
     def close(self) -> None:
-        """Gives up the lock, and a folder in which nothing has begun; the end of the process frees the lock, too."""
+        """Releases the lock, and removes a folder in which nothing has begun; exiting also releases the lock."""
         if self._lock is None:
             return
         if not self.config.exists():
@@ -136,13 +136,13 @@ class RunDir:
         self._lock = None
 
     def write_config(self, values: Mapping[str, Any]) -> None:
-        """Writes config.yaml: the whole experiment, which `parse` reads again."""
+        """Writes config.yaml: the whole experiment, in the form that `parse` reads."""
         import yaml
 
         write_whole(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
 
     def read_config(self) -> dict[str, Any]:
-        """The values of config.yaml; raises DataError where it can't be read."""
+        """The values in config.yaml; raises DataError if it can't be read."""
         try:
             values = read_yaml(self.config)
         except ValueError as error:
@@ -152,11 +152,11 @@ class RunDir:
         return values
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Writes a JSON file of the folder."""
+        """Writes a JSON file in the folder."""
         write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_record(self) -> dict[str, Any]:
-        """What ran: command, versions, input contract, class names, …; raises DataError where it is missing."""
+        """What ran: command, versions, input contract, class names, …; raises DataError if it is missing."""
         try:
             record = json.loads(self.record.read_text())
         except (OSError, ValueError, RecursionError) as error:
@@ -167,7 +167,7 @@ class RunDir:
         return record
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes history.csv anew, one row an epoch; rows of an older version may lack some columns."""
+        """Rewrites history.csv, one row per epoch; rows from an older version may lack some columns."""
         text = io.StringIO()
         columns = dict.fromkeys(name for row in rows for name in row)
         writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
@@ -176,7 +176,7 @@ class RunDir:
         write_whole(self.history, text.getvalue().encode())
 
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
-        """Writes quarantine.csv: the files that were left out, and why; names keep their bytes."""
+        """Writes quarantine.csv: the files that were left out, and why; the bytes of names are preserved."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([("path", "reason"), *files])

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first ends training where its state can be saved, a second one the process at once."""
+"""SIGINT and SIGTERM: the first ends training where its state can be saved, a second one ends the process at once."""
 
 import contextlib
 import os
@@ -11,15 +11,15 @@ from types import FrameType
 from cnntrain.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TOGETHER_SECONDS = 0.2  # some managers send a signal by two ways at once: that is one request
+TOGETHER_SECONDS = 0.2  # some managers send a signal in two ways at once: that counts as one request
 NOTE = b"\nstopping as soon as the state can be saved; a second signal ends at once\n"
 
 
 class StopRequests:
-    """Signals that ask the process to stop, while `heard`.
+    """Signals that ask the process to stop, inside `heard`.
 
-    Elsewhere than in `deferred`, the first raises Stopped wherever the program is. Inside, `raise_if_asked`
-    does, and is called where nothing is half done.
+    Outside `deferred`, the first signal raises Stopped wherever the program is. Inside, `raise_if_asked` raises it
+    instead, and is called where nothing is half done.
     """
 
     def __init__(self) -> None:
@@ -28,10 +28,10 @@ class StopRequests:
 
     @contextlib.contextmanager
     def heard(self) -> Iterator["StopRequests"]:
-        """Installs handlers, which also a container's process 1 needs, and puts back those of before after it.
+        """Installs handlers, which process 1 in a container needs, too, and restores the previous ones afterward.
 
-        Python itself runs handlers only between two operations, and one of TensorFlow's can take a while: the
-        second signal is therefore seen by a thread. In a thread there are no handlers to be had: nothing is heard.
+        Python runs handlers only between two operations, and a TensorFlow operation can take a while, so a thread
+        watches for the second signal. Handlers can't be installed in a thread: there, signals are not handled.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -54,7 +54,7 @@ class StopRequests:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside the block, a signal is noted and raises nothing."""
+        """Inside the block, a signal is recorded and raises nothing."""
         self._deferred = True
         try:
             yield
@@ -62,7 +62,7 @@ class StopRequests:
             self._deferred = False
 
     def raise_if_asked(self) -> None:
-        """Raises Stopped if a signal came."""
+        """Raises Stopped if a signal was received."""
         if self.asked is not None:
             raise Stopped(self.asked)
 
@@ -76,7 +76,7 @@ class StopRequests:
 
 
 def end_at_second(reading: int) -> None:
-    """Reads the numbers of signals, and ends the process at the second that is one of ours."""
+    """Reads signal numbers, and ends the process at the second one that is ours."""
     first: float | None = None
     while numbers := os.read(reading, 1):
         if numbers[0] not in SIGNALS:

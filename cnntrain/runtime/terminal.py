@@ -1,4 +1,4 @@
-"""What a person sees of a run: a header, a live bar, a line an epoch, and a closing table."""
+"""Terminal output for a run: a header, a live progress bar, a line per epoch, and a final table."""
 
 import datetime
 import shlex
@@ -15,27 +15,27 @@ from rich.table import Table
 from cnntrain.runtime.wording import counted, printable, printable_lines
 
 CLASSES_SHOWN = 20
-FEW_EPOCHS = 20  # of a phase, that all have a line
-PLAIN_WIDTH = 1000  # a file or a pipe has no width to wrap at
+FEW_EPOCHS = 20  # up to this many epochs in a phase, each has a line
+PLAIN_WIDTH = 1000  # a file or a pipe has no width for wrapping
 
 
 class Console(console.Console):
-    """Rich's, which ends the process with exit code 1 where the reader of its output has seen enough."""
+    """Rich's console, which by default exits with code 1 if the reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Leaves it to the command line, where that is no mistake."""
+        """Leaves it to the command line, where this is not an error."""
         raise BrokenPipeError
 
 
 def cell(text: str) -> str:
-    """A text as rich's tables show it as it is."""
+    """A text in the form that rich's tables show unchanged."""
     return escape(printable(text))
 
 
 class Terminal:
-    """Prints to standard output; plain lines and no bar where that is no terminal.
+    """Prints to standard output; plain lines and no bar if that is not a terminal.
 
-    All lines that stay also go to the run's log. Unless `every_epoch` says so, long phases show only some of them.
+    All permanent lines also go to the run's log. Long phases show only some epochs, unless `every_epoch` is set.
     """
 
     def __init__(self, log: Path | None = None, *, every_epoch: bool = True):
@@ -46,7 +46,7 @@ class Terminal:
         self.every_epoch = every_epoch
 
     def line(self, text: str, *, style: str | None = None) -> None:
-        """A line that stays."""
+        """A permanent line."""
         text = printable_lines(text)
         self.console.print(escape(text), style=style, soft_wrap=True)
         self._log(text)
@@ -56,14 +56,14 @@ class Terminal:
         self.line(f"warning: {text}", style="yellow")
 
     def table(self, table: Table) -> None:
-        """A table that stays."""
+        """A permanent table."""
         self.console.print(table)
         if self.log is not None:
             with open(self.log, "a", encoding="utf-8") as file:
                 Console(file=file, width=PLAIN_WIDTH).print(table)
 
     def header(self, facts: Mapping[str, str]) -> None:
-        """What is about to run."""
+        """A summary of what is about to run."""
         table = Table.grid(padding=(0, 2))
         for name, value in facts.items():
             table.add_row(f"[bold]{cell(name)}[/bold]", cell(value))
@@ -71,7 +71,7 @@ class Terminal:
 
     @contextmanager
     def epoch_bar(self, label: str, steps: int) -> Iterator["EpochBar"]:
-        """A bar over the steps of an epoch, which leaves nothing behind."""
+        """A transient progress bar over the steps of an epoch."""
         progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -87,7 +87,7 @@ class Terminal:
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A transient progress bar over a number of images; gives the function that advances it."""
+        """A transient progress bar over a number of images; yields the function that advances it."""
         progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -103,7 +103,7 @@ class Terminal:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """A spinner while something runs that can't tell how far it is; leaves nothing behind."""
+        """A transient spinner for work without progress information."""
         if not self.console.is_terminal:
             yield
             return
@@ -125,7 +125,7 @@ class Terminal:
             self._log(text)
 
     def result(self, metrics: Mapping[str, Any], title: str) -> None:
-        """The metrics of a split, and those of its classes where they are few."""
+        """The metrics of a split, and per-class metrics if there are few classes."""
         low, high = metrics["accuracy_interval"]
         table = Table(title=title, title_justify="left", title_style="bold")
         for heading in ("", "precision", "recall", "f1", "images"):
@@ -146,7 +146,7 @@ class Terminal:
         self.line(f"{text}, loss {metrics['loss']:.4f}, {counted(metrics['examples'], 'image')}", style="bold")
 
     def next_commands(self, run: Path, more: Sequence[tuple[str, str]]) -> None:
-        """What can be typed next about a finished run, with what it does, and `more` of that."""
+        """Suggested next commands for a finished run, with what they do, and `more` of them."""
         folder = shlex.quote(str(run))
         commands = [
             (f"cnntrain predict {folder} IMAGE…", "classify images"),
@@ -154,7 +154,7 @@ class Terminal:
             (f"cnntrain compare {folder} RUN", "is another run better?"),
         ]
         self.console.print("next:")
-        for command, meaning in [*commands, *more]:  # no table: it would cut what is to be copied
+        for command, meaning in [*commands, *more]:  # not a table, which would truncate what is to be copied
             self.console.print(f"  {escape(command)}  [dim]# {escape(meaning)}[/dim]", soft_wrap=True)
 
     def _log(self, text: str) -> None:
@@ -164,7 +164,7 @@ class Terminal:
 
 
 class EpochBar:
-    """The live bar of one epoch."""
+    """The live progress bar of one epoch."""
 
     def __init__(self, progress: Progress, label: str, steps: int):
         self.progress = progress
@@ -178,7 +178,7 @@ class EpochBar:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people read it."""
+    """A human-readable time span."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     return str(datetime.timedelta(seconds=round(seconds)))

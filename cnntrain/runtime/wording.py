@@ -2,18 +2,18 @@
 
 import unicodedata
 
-JOINERS = "\u200c\u200d"  # of letters in some scripts, and of emoji
-HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories: control, format (bidirectional too), line ends
+JOINERS = "\u200c\u200d"  # for letters in some scripts, and for emoji
+HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories: control, format (including bidirectional), line ends
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number of things: `1 epoch`, `2,000 epochs`; `many` where the plural is more than an s."""
+    """A number of things: `1 epoch`, `2,000 epochs`; `many` if the plural doesn't just add an s."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def printable(text: str) -> str:
-    """A name that data gave, for people: what steers a terminal or turns text around, and bytes that are no text, as
-    escapes."""
+    """A name from the data, for display: terminal control characters, bidirectional characters and bytes that aren't
+    valid text are escaped."""
     if text.isascii() and text.isprintable():
         return text
     decoded = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a message, whose own line ends stay."""
+    """The same for a message, which keeps its own line ends."""
     return "\n".join(map(printable, text.split("\n")))
 
 

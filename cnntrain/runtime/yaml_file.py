@@ -1,4 +1,4 @@
-"""YAML files that may come from anywhere: data only, and no small file that stands for a huge one."""
+"""YAML files that may come from anywhere: data only, and no small file that expands into a huge one."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,11 @@ MOST_VALUES = 100_000
 
 
 class Bomb(ValueError):
-    """A small file that stands for a huge one."""
+    """A small file that expands into a huge one."""
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, as dicts, lists and plain values; raises ValueError with what is wrong, or Bomb."""
+    """A YAML file's content as dicts, lists and plain values; raises ValueError with what is wrong, or Bomb."""
     import yaml
 
     try:
@@ -24,11 +24,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def values_in(content: Any, known: dict[int, int]) -> int:
-    """How many values there are, those that several places share counted at each; `known` by identity."""
+    """The number of values, counting shared ones every time they occur; `known` is by identity."""
     if not isinstance(content, dict | list):
         return 1
     if id(content) not in known:
-        known[id(content)] = MOST_VALUES  # for what holds itself
+        known[id(content)] = MOST_VALUES  # for values that contain themselves
         items = content.values() if isinstance(content, dict) else content
         known[id(content)] = 1 + sum(values_in(item, known) for item in items)
     return known[id(content)]
