@@ -1,4 +1,4 @@
-"""Trackers: other programs that keep what runs give, all of them the same."""
+"""Experiment trackers: other programs that log runs, all of them the same things."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from cnntrain.trackers.wandb import WeightsAndBiases
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """The trackers of a run, and their settings; those that are null are not used."""
+    """The trackers of a run and their settings; a tracker that is null is not used."""
 
     tensorboard: TensorBoard | None = None
     mlflow: MLflow | None = None
     wandb: WeightsAndBiases | None = None
 
     def chosen(self) -> dict[str, TrackerSettings]:
-        """Those that are used, by name."""
+        """The trackers that are used, by name."""
         each = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: settings for name, settings in each.items() if settings is not None}
 
     def check(self) -> None:
-        """Raises ConfigError where one of them can't work: a package is missing, or nobody is logged in."""
+        """Raises ConfigError if one of them can't work: a package is missing, or nobody is logged in."""
         for name, settings in self.chosen().items():
             check_packages(name, settings.packages)
         if self.wandb:
             self.wandb.check_login()
 
     def wherever_started(self) -> "Tracking":
-        """The settings with places that are the same from any folder."""
+        """The settings with paths that are the same from any folder."""
         return dataclasses.replace(self, mlflow=self.mlflow and self.mlflow.wherever_started())

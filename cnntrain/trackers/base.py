@@ -1,4 +1,4 @@
-"""What every tracker does, and what it is told of a run."""
+"""The interface of every tracker, and the information about a run that it gets."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from cnntrain.errors import ConfigError
 
-Row = Mapping[str, Any]  # of history.csv
+Row = Mapping[str, Any]  # a row of history.csv
 Status = Literal["finished", "failed", "stopped"]
 
 
@@ -17,7 +17,7 @@ Status = Literal["finished", "failed", "stopped"]
 class TrackedRun:
     """A run as its trackers see it.
 
-    `configuration` has a value for each full key; `facts` are what ran: the command, the state of git, and the like.
+    `configuration` has a value for each full key; `facts` say what ran: the command, the git state, and so on.
     """
 
     name: str
@@ -28,19 +28,19 @@ class TrackedRun:
 
 
 class Tracker(Protocol):
-    """Keeps what a run gives where other programs show it; may raise whatever goes wrong.
+    """Logs a run where other programs can show it; may raise any error.
 
-    It is asked at the ends of epochs only, never within one.
+    It is called only at the end of an epoch, never within one.
     """
 
     def begin(self, run: TrackedRun, tracker_run: str | None) -> str | None:
-        """Begins a run of the tracker, or goes on with the one of that id; gives its id, if it has one."""
+        """Starts a run in the tracker, or continues the one with that ID; returns its ID, if it has one."""
 
     def log(self, history: Sequence[Row]) -> None:
-        """Makes the tracker's run hold these epochs: after each epoch, and after going back to an earlier one."""
+        """Updates the tracker's run to these epochs: after each epoch, and after going back to an earlier one."""
 
     def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
-        """Logs what was measured once, with the weights of an epoch."""
+        """Logs metrics that were computed once, with the weights of an epoch."""
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
         """Logs pictures (PNG), and closes the tracker's run; the last epoch is `epoch`."""
@@ -51,17 +51,17 @@ class TrackerSettings(Protocol):
 
     @property
     def packages(self) -> Sequence[str]:
-        """What it takes beyond our own."""
+        """The additional packages that it needs."""
 
     def build(self) -> Tracker:
         """A tracker for one run."""
 
     def next_command(self, folder: Path) -> tuple[str, str] | None:
-        """What shows or sends what was kept of the run in a folder, and what it does; None where nothing is to do."""
+        """The command that shows or uploads a folder's run, and what it does; None if there is nothing to do."""
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those values that are finite numbers."""
+    """The values that are finite numbers."""
     return {
         name: float(value)
         for name, value in values.items()
@@ -70,7 +70,7 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def check_packages(name: str, packages: Sequence[str]) -> None:
-    """Raises ConfigError where a package is missing; a mere folder of its name, such as ./wandb, is none."""
+    """Raises ConfigError if a package is missing; a plain folder with its name, such as ./wandb, doesn't count."""
     specs = {package: find_spec(package) for package in packages}
     missing = [package for package, spec in specs.items() if spec is None or spec.origin is None]
     if missing:

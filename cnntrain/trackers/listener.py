@@ -1,4 +1,4 @@
-"""A run followed by its trackers, none of which can harm it."""
+"""Passes a run's events to its trackers, none of which can break the run."""
 
 import contextlib
 import json
@@ -20,9 +20,9 @@ LONGEST_REASON = 300  # characters
 
 
 class Followers:
-    """The trackers of one run. One that raises is reported once, and left alone from then on.
+    """The trackers of one run. A tracker that raises is reported once, and not called again.
 
-    The id of each tracker's run is kept in the run's folder, so that a run that goes on does so there, too.
+    The ID of each tracker's run is kept in the run folder, so that a resumed run continues in the tracker, too.
     """
 
     def __init__(self, tracking: Tracking, run_dir: RunDir, warn: Callable[[str], None]):
@@ -34,7 +34,7 @@ class Followers:
 
     @contextlib.contextmanager
     def following(self, history: Sequence[Row]) -> Iterator[None]:
-        """Tells the trackers that the run begins, or goes on after the epochs of `history`, and how the block ends."""
+        """Tells the trackers that the run begins, or continues after `history`, and how the block ends."""
         if self.settings:
             self.begin(tracked_run(self.run_dir))
         if history:
@@ -51,7 +51,7 @@ class Followers:
             self.each(lambda name, tracker: tracker.finish(status, pictures, epoch=self.epoch))
 
     def begin(self, run: TrackedRun) -> None:
-        """Begins, or goes on with, each tracker's run."""
+        """Starts or continues each tracker's run."""
         ids = known_ids(self.run_dir.tracker_runs)
 
         def begin(name: str, tracker: Tracker) -> None:
@@ -64,22 +64,22 @@ class Followers:
         self.each(begin)
 
     def log(self, history: Sequence[Row]) -> None:
-        """The epochs so far, of which the last is new."""
+        """Logs the epochs so far, of which the last is new."""
         self.epoch = history[-1]["epoch"]
         self.each(lambda _, tracker: tracker.log(history))
 
     def result(self, metrics: Mapping[str, Any], *, epoch: int) -> None:
-        """What the test measured with the weights of the best epoch."""
+        """Logs the test metrics, computed with the weights of the best epoch."""
         values = {"best_epoch": float(epoch)} | {f"test_{name}": value for name, value in numbers(metrics).items()}
         self.each(lambda _, tracker: tracker.result(values, epoch=epoch))
 
     def next_commands(self) -> list[tuple[str, str]]:
-        """What shows or sends what the trackers that held out kept, and what each command does."""
+        """The commands that show or upload what the still active trackers logged, and what each command does."""
         found = [self.settings[name].next_command(self.run_dir.path) for name in self.trackers]
         return [command for command in found if command is not None]
 
     def each(self, tell: Callable[[str, Tracker], None]) -> None:
-        """Tells every tracker something."""
+        """Calls a function for every tracker."""
         for name, tracker in list(self.trackers.items()):
             try:
                 with undisturbed():
@@ -90,7 +90,7 @@ class Followers:
 
 
 def tracked_run(run_dir: RunDir) -> TrackedRun:
-    """A run as its folder records it; a job of a multirun, whose folder is a mere number, has two folders' names."""
+    """A run as recorded in its folder; the name of a multirun job, whose folder is just a number, has two folders."""
     record, folder = run_dir.read_record(), run_dir.path.absolute()
     git = record.get("git") or {}
     facts = {
@@ -112,7 +112,7 @@ def tracked_run(run_dir: RunDir) -> TrackedRun:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, nothing changes the random numbers that come after, and nothing warns."""
+    """Inside the block, nothing affects later random numbers, and warnings are silenced."""
     before, numpy_before = random.getstate(), np.random.get_state()
     try:
         with warnings.catch_warnings():
@@ -124,13 +124,13 @@ def undisturbed() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The kind of an error, and the first line of its text, as far as anybody reads."""
+    """The type of an error and the first line of its text, truncated."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:LONGEST_REASON]}" if lines else type(error).__name__
 
 
 def known_ids(path: Path) -> dict[str, str]:
-    """The id of each tracker's run; none where they can't be read: the trackers then begin anew."""
+    """The ID of each tracker's run; none if they can't be read, in which case the trackers start new runs."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

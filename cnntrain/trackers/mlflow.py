@@ -1,4 +1,4 @@
-"""MLflow: by default in one database beside all runs, so that those of a sweep stand in one table."""
+"""MLflow: by default in one database next to all runs, so that the runs of a sweep are in one table."""
 
 import contextlib
 import dataclasses
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 STATUSES: Mapping[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 LONGEST_VALUE = 6000  # characters of a parameter; MLflow refuses longer ones
-MOST_METRICS = 1000  # of one call
-# read when MLflow is imported, or when it calls a server: it sends nothing home, and no server holds a run up for long
+MOST_METRICS = 1000  # per call
+# read when MLflow is imported, or when it calls a server: no telemetry, and no server delays a run for long
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -34,7 +34,7 @@ ENVIRONMENT = {
 class MLflow:
     """Runs of an `experiment` in MLflow's store.
 
-    `uri`: sqlite:///FILE, or the address of a server. Pictures lie beside the file, in `mlflow_artifacts`.
+    `uri`: sqlite:///FILE, or the address of a server. Pictures are stored next to the file, in `mlflow_artifacts`.
     """
 
     uri: Text = "sqlite:///outputs/mlflow.db"
@@ -50,7 +50,7 @@ class MLflow:
             )
 
     def wherever_started(self) -> "MLflow":
-        """The settings with a file that is the same from any folder."""
+        """The settings with an absolute path to the file."""
         path = self.database
         return self if path is None else dataclasses.replace(self, uri=f"{SQLITE}{path}")
 
@@ -65,7 +65,7 @@ class MLflow:
         return MLflowTracker(self)
 
     def next_command(self, folder: Path) -> tuple[str, str] | None:
-        """What shows all runs of the store; a server does so itself."""
+        """The command that shows all runs in the store; a server does that itself."""
         if self.database is None:
             return None
         uri = self.wherever_started().uri
@@ -75,8 +75,8 @@ class MLflow:
 class MLflowTracker:
     """One run of an experiment.
 
-    MLflow forgets no number. So only those are logged that are not there yet, or differ: of several at one step the
-    newest counts.
+    MLflow never deletes a number. So only numbers that are new or have changed are logged: if there are several at one
+    step, the newest counts.
     """
 
     def __init__(self, settings: MLflow):
@@ -84,7 +84,7 @@ class MLflowTracker:
         self.known: dict[tuple[str, int], float] = {}  # a metric at a step
 
     def begin(self, run: TrackedRun, tracker_run: str | None) -> str:
-        """Begins a run, or goes on with one if the store still has it."""
+        """Starts a run, or continues one if the store still has it."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
@@ -103,7 +103,7 @@ class MLflowTracker:
         return self.run_id
 
     def found(self, run_id: str | None) -> str | None:
-        """The id, where the store has such a run; reads what it has logged."""
+        """The ID, if the store has that run; also reads what has been logged."""
         from mlflow.exceptions import MlflowException
 
         if run_id is None:
@@ -120,17 +120,17 @@ class MLflowTracker:
         return run_id
 
     def created(self, run: TrackedRun) -> str:
-        """The id of a new run."""
+        """The ID of a new run."""
         return self.client.create_run(self.experiment_id(), run_name=run.name).info.run_id
 
     def experiment_id(self) -> str:
-        """The experiment's id; it is made where it is missing."""
+        """The experiment's ID; the experiment is created if it doesn't exist."""
         from mlflow.exceptions import MlflowException
 
         name, database = self.settings.experiment, self.settings.database
         place = (database.parent / "mlflow_artifacts").as_uri() if database else None
         if self.client.get_experiment_by_name(name) is None:
-            with contextlib.suppress(MlflowException):  # another process was first; else what follows says why
+            with contextlib.suppress(MlflowException):  # another process was first; otherwise the next call says why
                 self.client.create_experiment(name, artifact_location=place)
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None or experiment.lifecycle_stage != "active":
@@ -138,7 +138,7 @@ class MLflowTracker:
         return experiment.experiment_id
 
     def log_parameters(self, configuration: Mapping[str, Any]) -> None:
-        """The configuration; MLflow changes no parameter that is there, and takes few characters in a name."""
+        """Logs the configuration; MLflow never changes existing parameters, and allows few characters in names."""
         from mlflow.entities import Param
 
         there = self.client.get_run(self.run_id).data.params
@@ -148,12 +148,12 @@ class MLflowTracker:
             self.client.log_batch(self.run_id, params=some)
 
     def log(self, history: Sequence[Row]) -> None:
-        """The numbers of all epochs that are not there yet."""
+        """Logs the numbers of all epochs that are not logged yet."""
         rows = [(row["epoch"], numbers(row)) for row in history]
         self.log_metrics([(name, value, step) for step, row in rows for name, value in row.items() if name != "epoch"])
 
     def log_metrics(self, values: Sequence[tuple[str, float, int]]) -> None:
-        """Numbers at steps, but for those that are there."""
+        """Logs numbers at steps, except those already logged."""
         from mlflow.entities import Metric
 
         now = round(time.time() * 1000)
@@ -163,11 +163,11 @@ class MLflowTracker:
         self.known |= {(metric.key, metric.step): metric.value for metric in new}
 
     def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
-        """A metric for each number."""
+        """Logs a metric for each number."""
         self.log_metrics([(name, value, epoch) for name, value in metrics.items()])
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
-        """The pictures, and how the run ended."""
+        """Logs the pictures, and how the run ended."""
         try:
             for path in pictures:
                 self.client.log_artifact(self.run_id, str(path))
@@ -176,5 +176,5 @@ class MLflowTracker:
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """The items, so many at a time."""
+    """The items in chunks of the given size."""
     return (items[start : start + size] for start in range(0, len(items), size))

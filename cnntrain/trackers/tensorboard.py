@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run's own folder."""
+"""TensorBoard: event files in the run folder."""
 
 import shlex
 import time
@@ -17,7 +17,7 @@ FOLDER = "tensorboard"
 
 @dataclass(frozen=True, kw_only=True)
 class TensorBoard:
-    """Events in the folder `tensorboard` of a run: there is nothing to set."""
+    """Events in the folder `tensorboard` of a run; there are no settings."""
 
     packages: ClassVar[Sequence[str]] = ("tensorboard",)
 
@@ -26,24 +26,24 @@ class TensorBoard:
         return TensorBoardTracker()
 
     def next_command(self, folder: Path) -> tuple[str, str]:
-        """What shows the run."""
+        """The command that shows the run."""
         return f"tensorboard --logdir {shlex.quote(str(folder / FOLDER))}", "curves and pictures in TensorBoard"
 
 
 class TensorBoardTracker:
     """Writes one event file.
 
-    A run that goes on writes it anew, with the epochs of its history: event files can't be taken back otherwise, and
-    only some of their readers know how to pass over an epoch that is there twice.
+    A resumed run rewrites it, with the epochs of its history: there is no other way to remove events, and
+    only some readers can skip an epoch that occurs twice.
     """
 
     def begin(self, run: TrackedRun, tracker_run: str | None) -> None:
-        """Begins the event file with the configuration."""
+        """Starts the event file with the configuration."""
         self.run = run
         self.start_file(time.time())
 
     def start_file(self, began: float) -> None:
-        """A new event file in place of those that are there."""
+        """Starts a new event file in place of the existing ones."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.plugins.text.summary_v2 import text_pb
@@ -65,7 +65,7 @@ class TensorBoardTracker:
         )
 
     def log(self, history: Sequence[Row]) -> None:
-        """Adds the last epoch; where others are missing or differ, all of them."""
+        """Adds the last epoch; if others are missing or differ, writes all of them."""
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
         now = time.time()
@@ -80,24 +80,24 @@ class TensorBoardTracker:
         self.written = [dict(row) for row in history]
 
     def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
-        """A scalar for each number."""
+        """Writes a scalar for each number."""
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
         self.append([event(scalar_pb(name, value), epoch, time.time()) for name, value in metrics.items()])
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
-        """The pictures, and how the run ended."""
+        """Writes the pictures, and how the run ended."""
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.hparams import api_pb2
         from tensorboard.plugins.hparams.summary import session_end_pb
 
         outcome = api_pb2.STATUS_SUCCESS if status == "finished" else api_pb2.STATUS_FAILURE
-        ending = Summary.FromString(session_end_pb(outcome).SerializeToString())  # it is TensorFlow's own class
+        ending = Summary.FromString(session_end_pb(outcome).SerializeToString())  # TensorFlow's own class
         summaries = [*map(picture_summary, pictures), ending]
         self.append([event(summary, epoch, time.time()) for summary in summaries])
 
     def append(self, events: Sequence[Any]) -> None:
-        """Writes events to the end of the file, at once: a writer of TensorBoard's own would do so in a thread."""
+        """Appends events to the file at once: TensorBoard's own writer would use a thread."""
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         with open(self.file, "ab") as file:
@@ -114,12 +114,12 @@ def event(summary: "Summary", step: int, wall_time: float) -> Any:
 
 
 def scalars(row: Row) -> Iterator[tuple[str, float]]:
-    """The numbers of an epoch, but for its own."""
+    """The numbers of an epoch, except the epoch number itself."""
     return ((name, value) for name, value in numbers(row).items() if name != "epoch")
 
 
 def picture_summary(path: Path) -> "Summary":
-    """A picture, as its file has it."""
+    """A picture, exactly as in its file."""
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.image.metadata import create_summary_metadata
@@ -134,7 +134,7 @@ def picture_summary(path: Path) -> "Summary":
 
 
 def plain(value: object) -> bool | int | float | str:
-    """A value of the configuration as TensorBoard takes it."""
+    """A configuration value in a form that TensorBoard accepts."""
     return value if isinstance(value, bool | int | float | str) else "null" if value is None else str(value)
 
 

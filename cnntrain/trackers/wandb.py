@@ -1,4 +1,4 @@
-"""Weights & Biases: offline, in the run's own folder, unless it is asked to send at once."""
+"""Weights & Biases: offline, in the run folder, unless it is set to upload as it trains."""
 
 import shlex
 import uuid
@@ -16,9 +16,9 @@ EXIT_CODES: Mapping[Status, int] = {"finished": 0, "failed": 1, "stopped": 130}
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsAndBiases:
-    """A run of a `project`, of a user or team (`entity`; null is the default one).
+    """A run in a `project` of a user or team (`entity`; null: the default one).
 
-    `mode`: offline keeps it below the run's folder until `wandb sync` sends it; online sends at once.
+    `mode`: offline keeps it below the run folder until `wandb sync` uploads it; online uploads as it trains.
     """
 
     project: Text = "cnntrain"
@@ -28,7 +28,7 @@ class WeightsAndBiases:
     packages: ClassVar[Sequence[str]] = ("wandb",)
 
     def check_login(self) -> None:
-        """Raises ConfigError where what is kept can't be sent: W&B would ask for a key in the middle of things."""
+        """Raises ConfigError if uploading is impossible: W&B would ask for a key in the middle of the run."""
         if self.mode == "offline":
             return
         import wandb
@@ -41,7 +41,7 @@ class WeightsAndBiases:
         return WeightsAndBiasesTracker(self)
 
     def next_command(self, folder: Path) -> tuple[str, str] | None:
-        """What sends the run, where that is not done."""
+        """The command that uploads the run, if it hasn't been uploaded."""
         if self.mode == "online":
             return None
         return f"wandb sync {shlex.quote(str(folder / 'wandb' / 'latest-run'))}", "send what W&B kept offline"
@@ -50,8 +50,8 @@ class WeightsAndBiases:
 class WeightsAndBiasesTracker:
     """One run, whose steps are epochs.
 
-    Offline, a run that goes on keeps all its epochs once more, in a folder of its own: what `wandb sync` sends
-    replaces what it sent before. Online, W&B leaves out steps that it has.
+    Offline, a resumed run logs all its epochs again, in a new folder: what `wandb sync` uploads replaces what it
+    uploaded before. Online, W&B ignores steps that it already has.
     """
 
     def __init__(self, settings: WeightsAndBiases):
@@ -59,7 +59,7 @@ class WeightsAndBiasesTracker:
         self.logged = 0  # epochs
 
     def begin(self, run: TrackedRun, tracker_run: str | None) -> str:
-        """Begins a run, or goes on with the one of that id."""
+        """Starts a run, or continues the one with that ID."""
         import wandb
 
         settings, run_id = self.settings, tracker_run or uuid.uuid4().hex[:12]
@@ -79,18 +79,18 @@ class WeightsAndBiasesTracker:
         return run_id
 
     def log(self, history: Sequence[Row]) -> None:
-        """The epochs that are not logged yet."""
+        """Logs the epochs that are not logged yet."""
         self.logged = min(self.logged, len(history) - 1)
         for row in history[self.logged :]:
             self.run.log({name: value for name, value in row.items() if value != ""}, step=row["epoch"])
         self.logged = len(history)
 
     def result(self, metrics: Mapping[str, float], *, epoch: int) -> None:
-        """The metrics, which stand for the whole run."""
+        """Logs the metrics in the run's summary."""
         self.run.summary.update(dict(metrics))
 
     def finish(self, status: Status, pictures: Sequence[Path], *, epoch: int) -> None:
-        """The pictures, and how the run ended."""
+        """Logs the pictures, and how the run ended."""
         import wandb
 
         try:
