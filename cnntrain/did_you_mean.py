@@ -1,9 +1,9 @@
-"""The name that a mistyped one, or one of another program, most likely means."""
+"""The name that was most likely meant by a mistyped one, or by one from another program."""
 
 import difflib
 from collections.abc import Iterable
 
-# what other programs call things, and what says it here
+# names in other programs, and the equivalent here
 ELSEWHERE = {
     "lr": "optimizer.learning_rate",
     "lr0": "optimizer.learning_rate",
@@ -38,15 +38,15 @@ ELSEWHERE_ANSWERS = {
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name that a mistyped one most likely means."""
+    """The valid name that was most likely meant by a mistyped one."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return found[0] if found else None
 
 
 def unknown(what: str, name: str, names: Iterable[str], *, guesses: Iterable[str] = ()) -> str:
-    """The text for a name that does not exist, with the nearest one or else with all of them.
+    """The error text for a name that does not exist, with the nearest one, or else with all of them.
 
-    `guesses` are further names to offer where one is near.
+    `guesses` are further names to suggest if one is close.
     """
     valid = sorted(names)
     guess = nearest(name, [*valid, *guesses])
@@ -55,7 +55,7 @@ def unknown(what: str, name: str, names: Iterable[str], *, guesses: Iterable[str
 
 
 def unknown_key(key: str, value: object, keys: Iterable[str], *, guesses: Iterable[str] = ()) -> str:
-    """The text for a full key that does not exist, with what other programs mean by it, or else the nearest one."""
+    """The error text for a full key that does not exist, with its meaning in other programs, or the nearest one."""
     what, name = f"{key}: no such key", key.rpartition(".")[2]
     if name in ELSEWHERE_ANSWERS:
         return f"{what}: {ELSEWHERE_ANSWERS[name]}"

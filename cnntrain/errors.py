@@ -1,4 +1,4 @@
-"""Every error that a user can cause, with the exit code that it ends in.
+"""Every error that a user can cause, with its exit code.
 
 CnntrainError
 ├── ConfigError      2    the command line or a YAML file
@@ -6,18 +6,18 @@ CnntrainError
 └── TrainingError    4    training itself: a loss that is not a number, no memory or disk left
     └── NotFinite
 
-Stopped            130    by SIGINT, or 143 by SIGTERM: no mistake, and the state is saved
+Stopped            130    by SIGINT, or 143 by SIGTERM: not an error; the state is saved
 """
 
 
 class CnntrainError(Exception):
-    """A mistake that the user can mend: shown as a message, never as a traceback."""
+    """An error that the user can fix: shown as a message, never as a traceback."""
 
     exit_code = 1
 
 
 class ConfigError(CnntrainError):
-    """What was asked for makes no sense; `problems` holds one text for each thing that is wrong."""
+    """The request is invalid; `problems` holds one text for each problem."""
 
     exit_code = 2
 
@@ -33,7 +33,7 @@ class DataError(CnntrainError):
 
 
 class TrainingError(CnntrainError):
-    """Training can't go on."""
+    """Training can't continue."""
 
     exit_code = 4
 
