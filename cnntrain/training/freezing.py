@@ -5,15 +5,15 @@ trains is frozen: it runs in inference mode, without dropout, and its output for
 """
 
 import fnmatch
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 
 from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
+from cnntrain.models.stages import cuts, stages
 from cnntrain.optimization.schedule import LAST_STAGES, Phase
 
 
@@ -97,22 +97,6 @@ def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Se
     return chosen
 
 
-def cuts(model: keras.Model) -> Iterator[int]:
-    """The positions in `model.operations` after which one tensor, that operation's output, is all that is alive."""
-    last_use: dict[int, int] = {}
-    for position, operation in enumerate(model.operations):
-        for tensor in keras.tree.flatten(operation.input):
-            last_use[id(tensor)] = position
-    for tensor in model.outputs:
-        last_use[id(tensor)] = len(model.operations)
-    alive: set[int] = set()
-    for position, operation in enumerate(model.operations):
-        outputs = [id(tensor) for tensor in keras.tree.flatten(operation.output)]
-        alive = {tensor for tensor in alive.union(outputs) if last_use.get(tensor, -1) > position}
-        if alive == {*outputs}:
-            yield position
-
-
 def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
     """The position of the highest cut below which nothing trains; 0, the input, where no layer is frozen.
 
@@ -135,28 +119,6 @@ def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
 def is_random(layer: keras.layers.Layer) -> bool:
     """Whether a layer draws random numbers: it then has a seed's state among its variables, besides weights."""
     return len(layer.variables) > len(layer.weights)
-
-
-def stages(model: keras.Model) -> dict[str, int]:
-    """The stage of each layer: how often the image's side has been halved; layers on top of that have the next.
-
-    A layer between two cuts has the stage of the cut above it.
-    """
-    side = model.inputs[0].shape[1]
-    found: dict[str, int] = {}
-    stage, waiting, positions = 0, [], set(cuts(model))
-    for position, operation in enumerate(model.operations):
-        waiting.append(operation.name)
-        if position not in positions:
-            continue
-        shape = operation.output.shape
-        if len(shape) == 4 and shape[1] > 1:
-            stage = max(stage, math.floor(math.log2(side / shape[1]) + 0.1))  # 75 of 299 is a quarter, too
-            found |= dict.fromkeys(waiting, stage)
-        else:
-            found |= dict.fromkeys(waiting, stage + 1)
-        waiting = []
-    return found | dict.fromkeys(waiting, stage + 1)
 
 
 def last_stages(model: keras.Model, count: int, *, key: str) -> list[str]:

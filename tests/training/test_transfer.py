@@ -337,3 +337,18 @@ def test_a_phase_that_destroys_what_was_learned_says_so_and_does_what_was_asked(
         assert "the weights of epoch 1 are taken back" in said
         assert read_metrics(run)["best_epoch"] == 1
         assert read_metrics(run)["test"]["accuracy"] > float(rows[0]["val_accuracy"]) - 0.1
+
+
+def test_the_head_can_see_several_stages(cnntrain, backbone, photos, tmp_path):
+    words = [
+        "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", "data=folder", f"data.path={photos}",
+        "batch_size=5", "schedule.phases.all.epochs=1",
+    ]  # fmt: skip
+    code, said = cnntrain(*words, "model.feature_stages=2", f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 0, said
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert model.get_layer("average").output.shape == (None, 4 + 8)
+    lower = keras.Model(model.inputs, model.get_layer("average_1").input)
+    assert lower.output.shape == (None, 8, 8, 4)
+    code, said = cnntrain(*words, "model.feature_stages=3", f"hydra.run.dir={tmp_path / 'other'}")
+    assert (code, "model.feature_stages: expected at most 2 stages" in said) == (2, True), said
