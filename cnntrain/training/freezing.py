@@ -30,6 +30,8 @@ def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Seque
     """Raises ConfigError where a phase names layers that the network doesn't have."""
     for name, phase in phases.items():
         chosen = trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
+        if phase.image_size is not None:
+            check_size(model, phase.image_size, key=f"schedule.phases.{name}.image_size")
         if phase.solver == "logistic_regression":
             check_solvable(model, chosen, key=f"schedule.phases.{name}.solver")
 
@@ -44,6 +46,23 @@ def check_solvable(model: keras.Model, chosen: set[str], *, key: str) -> None:
             f" the head has {', '.join(head)}; set model.hidden_units=null and model.localization=false where they are"
             " set, or solver=gradient"
         )
+
+
+def check_size(model: keras.Model, image_size: tuple[int, int], *, key: str) -> None:
+    """Raises ConfigError where a network can't train at another image size."""
+    try:
+        fits = at_size(model, image_size).output_shape == model.output_shape
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{key}: {model.name} can't take images of {list(image_size)}: {reason}") from error
+    if not fits:
+        raise ConfigError(f"{key}: {model.name} gives other outputs on images of {list(image_size)}; leave it out")
+
+
+def at_size(model: keras.Model, image_size: tuple[int, int]) -> keras.Model:
+    """The same layers, with the same weights, on images of another size."""
+    images = keras.Input((*image_size, model.inputs[0].shape[-1]), name="image")
+    return keras.models.clone_model(model, input_tensors=images, clone_function=lambda layer: layer)
 
 
 def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[str]) -> Divided:
