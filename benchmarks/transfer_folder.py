@@ -55,10 +55,10 @@ def probes(options: argparse.Namespace, fold: int) -> dict[str, float]:
         features[split] = np.concatenate([pooled(images, training=False).numpy() for images, *_ in batches])
         labels[split] = examples.labels
     regression = LogisticRegressionCV(Cs=np.logspace(-4, 1, 11), max_iter=500, cv=5)
-    ridge = RidgeClassifierCV(np.logspace(-2, 4, 13))
+    ridge = RidgeClassifierCV(np.logspace(-2, 5, 15))
     kinds = {
         "logistic regression": make_pipeline(StandardScaler(), regression),
-        "whitened ridge": make_pipeline(PCA(whiten=True), ridge),
+        "whitened ridge": make_pipeline(PCA(0.99, whiten=True, svd_solver="full"), ridge),
     }
     return {
         name: kind.fit(features["train"], labels["train"]).score(features["test"], labels["test"])
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--backbone", required=True, help="a .keras file")
     parser.add_argument("--preprocess", required=True, help="how its network wants pixels: unit, tf, caffe, torch, raw")
     parser.add_argument("--recipe", default="model=transfer", help="the option that gives it (default: model=transfer)")
+    parser.add_argument("--probes-only", action="store_true", help="don't train")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     scores: dict[str, list[float]] = defaultdict(list)
@@ -91,6 +92,8 @@ def main() -> None:
         for fold in range(FOLDS):
             for name, score in probes(options, fold).items():
                 scores[name].append(score)
+            if options.probes_only:
+                continue
             start = time.perf_counter()
             scores["cnntrain"].append(transfer(options, fold, Path(folder)))
             seconds.append(time.perf_counter() - start)
