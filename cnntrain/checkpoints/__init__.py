@@ -1,2 +1,2 @@
-"""Resuming: what is saved of a run, and when (run_state, checkpoint), and how one run (resume, resumed) or what is
-left of a multirun goes on from there."""
+"""Resuming: what is saved, and when (run_state, checkpoint), and how a run (resume, resumed) or the rest of a multirun
+continues from there."""

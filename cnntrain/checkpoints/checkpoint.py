@@ -1,6 +1,6 @@
-"""Checkpoints: all that resuming a run needs, in safetensors files that notice their own damage.
+"""Checkpoints: everything needed to resume a run, in safetensors files with a checksum.
 
-The file's metadata hold the facts (JSON), the arrays' names in their order (JSON), and a SHA-256 of both and of each
+The file's metadata holds the facts (JSON), the arrays' names in order (JSON), and a SHA-256 of both and of each
 array's dtype, shape and bytes.
 """
 
@@ -25,19 +25,19 @@ from cnntrain.runtime.files import replace_by_link, whole_file
 DTYPES = frozenset({"bool", "uint8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"})
 BEST = ".keras"
 NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
-FORMER = "*.state"  # files of a format of our own, before safetensors
+FORMER = "*.state"  # files in our own format, used before safetensors
 NUMBER_OF_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: arrays by name, and facts that JSON can hold."""
+    """The state of a run: arrays by name, and facts that fit into JSON."""
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
 
     def not_finite(self) -> str | None:
-        """The name of the first array that holds NaN or infinity."""
+        """The name of the first array that contains NaN or infinity."""
         for name, array in self.arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 return name
@@ -46,7 +46,7 @@ class State:
 
 def write_state(path: Path, state: State) -> None:
     """Writes a checkpoint."""
-    # a scalar's shape () stays: np.ascontiguousarray alone would make it (1,)
+    # keeps a scalar's shape (): np.ascontiguousarray alone would make it (1,)
     arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.arrays.items()}
     metadata = {"facts": json.dumps(state.facts, allow_nan=False), "arrays": json.dumps(list(arrays))}
     metadata["sha256"] = digest_of(arrays, metadata)
@@ -62,7 +62,7 @@ def write_state(path: Path, state: State) -> None:
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """The SHA-256 of all that a checkpoint holds, in hexadecimal digits."""
+    """The SHA-256 of everything in a checkpoint, in hexadecimal digits."""
     digest = hashlib.sha256(f"{metadata['facts']}\n{metadata['arrays']}\n".encode())
     for array in arrays.values():
         digest.update(f"{array.dtype.name} {array.shape}\n".encode())
@@ -71,7 +71,7 @@ def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> 
 
 
 def read_state(path: Path) -> State:
-    """Reads a checkpoint; raises DataError where it was cut, changed, or never was one."""
+    """Reads a checkpoint; raises DataError if it is truncated, modified, or not a checkpoint."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -88,10 +88,10 @@ def read_state(path: Path) -> State:
 
 
 class Checkpoints:
-    """The last few checkpoints of a run, in a folder of their own, each with the best network of its time.
+    """The last few checkpoints of a run, in their own folder, each with the best network at the time.
 
-    They are written in a thread, one at a time, from arrays that nothing changes any more; none is written that
-    holds NaN or infinity, which is NotFinite instead.
+    They are written in a thread, one at a time, from arrays that no longer change. A checkpoint that contains NaN or
+    infinity is not written; NotFinite is raised instead.
     """
 
     def __init__(self, folder: Path, *, keep: int):
@@ -101,9 +101,9 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def save(self, state: State, *, epoch: int, step: int, best_model: Path) -> None:
-        """Starts writing the state after a number of whole epochs and of steps of the next.
+        """Starts writing the state after a number of whole epochs and a number of steps of the next one.
 
-        First waits for the checkpoint before; raises what went wrong with that. `best_model` may not be there yet.
+        Waits for the previous checkpoint first, and raises its error if it failed. `best_model` may not exist yet.
         """
         self.wait()
         path = self.folder / f"{epoch:06}-{step:08}.safetensors"
@@ -112,23 +112,23 @@ class Checkpoints:
         self._writing = self._thread.submit(self._write, state, path)
 
     def wait(self) -> None:
-        """Returns when nothing is being written; raises what went wrong with it."""
+        """Waits until nothing is being written; raises the error if that failed."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def settle(self) -> None:
-        """Returns when nothing is being written; a checkpoint that would not be finite is forgotten."""
+        """Waits until nothing is being written; ignores a checkpoint that was not finite."""
         with contextlib.suppress(NotFinite):
             self.wait()
 
     def raise_failure(self) -> None:
-        """Raises what went wrong with a checkpoint, without waiting for one that is being written."""
+        """Raises the error of a failed checkpoint, without waiting for one that is being written."""
         if self._writing is not None and self._writing.done():
             self.wait()
 
     def close(self) -> None:
-        """Waits; what goes wrong from here on is not said."""
+        """Waits; errors from here on are not reported."""
         self._thread.shutdown()
 
     def _write(self, state: State, path: Path) -> None:
@@ -146,7 +146,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint that was read, and the best network of its time (None: there was none)."""
+    """A checkpoint that was read, and the best network at the time (None: there was none)."""
 
     state: State
     path: Path
@@ -154,7 +154,7 @@ class Found:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, newest first."""
+    """The checkpoints in a folder, newest first."""
     if not folder.is_dir():
         return []
     found = {path: NAME.fullmatch(path.name) for path in folder.iterdir()}
@@ -163,9 +163,9 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> tuple[Found | None, Sequence[str]]:
-    """The newest checkpoint that can be read, and why newer ones can't; those are renamed to `….damaged`.
+    """The newest checkpoint that can be read, and why newer ones can't be; those are renamed to `….damaged`.
 
-    Raises DataError where a former version of cnntrain wrote all of them.
+    Raises DataError if all of them were written by a former version of cnntrain.
     """
     complaints: list[str] = []
     if not checkpoints_in(folder) and any(folder.glob(FORMER)):

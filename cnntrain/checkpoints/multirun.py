@@ -1,4 +1,4 @@
-"""The jobs of a multirun, recorded when the first begins, so that those that are left can be run later."""
+"""The jobs of a multirun, recorded when the first one begins, so that the remaining ones can be run later."""
 
 import contextlib
 import json
@@ -16,19 +16,19 @@ NAME = "multirun.json"
 
 
 def is_one(folder: Path) -> bool:
-    """Whether a folder is a multirun's."""
+    """Whether a folder is a multirun folder."""
     return (folder / NAME).is_file() or not RunDir(folder).config.exists() and any(folder.glob("*/config.yaml"))
 
 
 def record_once(folder: Path, experiments: Sequence[Experiment], *, command: str) -> None:
-    """Writes down all jobs of a multirun, unless that is done already."""
+    """Records all jobs of a multirun, unless that has already been done."""
     if not (folder / NAME).exists():
         jobs = [to_mapping(experiment) for experiment in experiments]
         write_whole(folder / NAME, (json.dumps({"command": command, "jobs": jobs}, indent=2) + "\n").encode())
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
-    """The configuration of each job; none where a sweeper made them up; raises DataError for a record not ours."""
+    """The configuration of each job; none if a sweeper generated them; raises DataError if the record isn't ours."""
     if not (folder / NAME).exists():
         return []
     try:
@@ -41,10 +41,10 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
 
 
 def folders_of_jobs(folder: Path) -> dict[int, Path]:
-    """The run folder of each job that began, wherever below the multirun's folder it is."""
+    """The run folder of each job that has started, wherever it is below the multirun folder."""
     found = {}
     for path in folder.rglob("run.json"):
-        with contextlib.suppress(DataError):  # it is said when its job's turn comes
+        with contextlib.suppress(DataError):  # reported when it's the job's turn
             record = RunDir(path.parent).read_record()
             if isinstance(record.get("job"), int):
                 found[record["job"]] = path.parent

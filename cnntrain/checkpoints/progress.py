@@ -1,4 +1,4 @@
-"""How far a run has come."""
+"""A run's progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from cnntrain.runtime.wording import counted
 
 @dataclass
 class Progress:
-    """How far a run has come: its place in the schedule, its history, and the best epoch so far.
+    """A run's progress: its place in the schedule, its history, and the best epoch so far.
 
-    Of the phase under way (before the first: ""), `epochs` are finished, and of its next one
-    `steps`, in `seconds`, of which `input_seconds` were spent waiting for batches. `rollbacks`: how often
-    it went back because a number was not finite. `collapsed`: the phase under way was ended, because its first epoch
+    In the current phase (before the first: ""), `epochs` epochs are finished, and `steps` steps of the next one.
+    Those steps took `seconds`, including `input_seconds` spent waiting for batches. `rollbacks`: how often
+    the run went back because a number was not finite. `collapsed`: the current phase was ended because its first epoch
     lost what had been learned before.
     """
 
@@ -32,7 +32,7 @@ class Progress:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Progress":
-        """What dataclasses.asdict made of one, after its way through JSON; raises TypeError where it is not that."""
+        """Restores one from dataclasses.asdict's output after a trip through JSON; raises TypeError for others."""
         progress = cls(**facts)
         progress.best = progress.best and (progress.best[0], progress.best[1])
         return progress
@@ -43,15 +43,15 @@ class Progress:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Nothing of the next epoch is done yet."""
+        """Resets the counts for the next epoch."""
         self.steps, self.seconds, self.input_seconds = 0, 0.0, 0.0
 
     def add(self, row: dict[str, Any], *, min_delta: float) -> bool:
-        """Adds an epoch; whether it is the best so far.
+        """Adds an epoch; returns whether it is the best so far.
 
-        Best is the highest validation accuracy (with boxes, its sum with the mean IoU) and, of equals, the lowest
-        validation loss; without validation it is the last epoch. Only a gain of more than `min_delta` counts
-        against patience.
+        The best epoch has the highest validation accuracy (with boxes, the highest sum of accuracy and mean IoU) and,
+        if tied, the lowest validation loss; without validation it is the last epoch. Only a gain of more than
+        `min_delta` resets patience.
         """
         self.epochs += 1
         self.begin_epoch()
@@ -68,17 +68,17 @@ class Progress:
         return False
 
     def at_end_of(self, phase: Phase, epochs: int) -> bool:
-        """Whether the phase under way has all its epochs, or has gained nothing for too long."""
+        """Whether the current phase has run all its epochs, or hasn't improved for too long."""
         patience = phase.early_stopping_patience
         return self.epochs >= epochs or self.collapsed or bool(patience and self.epochs_since_best >= patience)
 
     def place(self) -> str:
-        """Where the run stands, in words."""
+        """The run's current place, in words."""
         within = f" and {counted(self.steps, 'step')} of the next" if self.steps else ""
         return counted(len(self.history), "epoch") + within
 
     def reached(self) -> str:
-        """What a run that ends now has to show."""
+        """What the run has achieved if it ends now."""
         if not self.history:
             return "no finished epoch"
         return f"the history of {counted(len(self.history), 'epoch')}, with the network of epoch {self.best_epoch},"

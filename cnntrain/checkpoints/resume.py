@@ -1,4 +1,4 @@
-"""Where a stopped run resumes, or a finished one that is extended; and what would make it a different run."""
+"""Where a stopped run, or a finished run that is extended, resumes; and what would make it a different run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.wording import counted
 from cnntrain.settings import flat, to_mapping
 
-# settings that change no result, or only where data are found: those are compared by themselves
+# settings that don't change results, or only change where the data are: the data are compared separately
 HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker", "epoch_lines")
 PLACES = ("data.path", "data.root", "data.memory_limit_mb")
 LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
@@ -49,7 +49,7 @@ def prepared(
 
 
 def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, steps: int) -> None:
-    """Raises ConfigError if a finished run is resumed without its last phase being extended."""
+    """Raises ConfigError if a finished run is resumed without extending its last phase."""
     limit = now.limits.epochs_per_phase
     name, phase = list(now.schedule.phases.items())[-1]
     length = now.schedule.lengths(steps, limit=limit)[name]
@@ -60,7 +60,7 @@ def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, st
 
 
 def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
-    """How many batches the recorded training images make."""
+    """The number of batches per epoch for the recorded training images."""
     steps = math.ceil(sum(recorded["class_counts"]["train"]) / experiment.batch_size)
     return min(steps, experiment.limits.steps or steps)
 
@@ -73,15 +73,15 @@ def changes(before: Experiment, now: Experiment) -> dict[str, str]:
 
 
 def is_harmless(key: str) -> bool:
-    """Whether a setting changes no result, or only where the data are found."""
+    """Whether a setting doesn't change results, or only changes where the data are."""
     return key.startswith((*HARMLESS, *PLACES))
 
 
 def decisive_changes(before: Experiment, now: Experiment, progress: Progress, steps: int) -> list[str]:
-    """Which changed settings make it another run than one that had them from its start.
+    """The changed settings that make the run differ from one that had them from the start.
 
-    What concerns phases that have not begun may change, and how long the phase under way is, unless its learning
-    rate follows from that.
+    Settings of phases that have not begun may change, and so may the length of the current phase, unless its learning
+    rate depends on it.
     """
     names = list(before.schedule.phases)
     began = names[: names.index(progress.phase) + 1] if progress.phase else []
@@ -109,7 +109,7 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
 
 
 def longer_patience(before: Experiment, now: Experiment, name: str, setting: str) -> bool:
-    """Whether a change only makes a phase more patient: what it has done so far, it would have done just the same."""
+    """Whether a change only makes a phase more patient: everything so far would have happened just the same."""
     if setting != "early_stopping_patience":
         return False
     was = before.schedule.phases[name].early_stopping_patience
@@ -118,7 +118,7 @@ def longer_patience(before: Experiment, now: Experiment, name: str, setting: str
 
 
 def why_decisive(phase: Phase, length: int, *, was: int, done: int | None) -> str | None:
-    """What another number of epochs changes of a phase, of which `done` (None: all) are behind the run."""
+    """What a different number of epochs changes in a phase of which `done` epochs (None: all) have been run."""
     if done is None:
         return "the phase is over"
     if phase.learning_rate_schedule in DEPENDS_ON_LENGTH:

@@ -1,4 +1,4 @@
-"""What a resumed run begins with."""
+"""What a resumed run starts from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Resumed:
     force: bool
 
     def check_data(self, labeled: "LabeledImages") -> None:
-        """Raises DataError where the data are not those that the run began with."""
+        """Raises DataError if the data are not the same as when the run began."""
         fingerprint = labeled.train.table.fingerprint()
         if self.found is None or self.force or fingerprint == self.recorded["data_fingerprint"]:
             return

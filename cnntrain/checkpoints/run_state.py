@@ -1,4 +1,4 @@
-"""The state of a run under way: what is saved of it, when, and how it is put back."""
+"""The state of a run in progress: what is saved, when, and how it is restored."""
 
 import contextlib
 import dataclasses
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Sums(Protocol):
-    """What is added up over the steps of an epoch."""
+    """Sums over the steps of an epoch."""
 
     totals: np.ndarray
 
 
 class Loop(Protocol):
-    """The training loop of a phase, as far as its state goes."""
+    """The training loop of a phase, as far as its state is concerned."""
 
     @property
     def optimizer(self) -> "keras.optimizers.Optimizer": ...
@@ -36,11 +36,11 @@ class Loop(Protocol):
 
 
 class StateKeeper:
-    """Saves the state of one run, and puts it back: the model's variables, the optimizer's, sums and progress.
+    """Saves and restores the state of one run: the variables of model and optimizer, sums and progress.
 
-    The model's are all of them: beside weights also the moving averages of BatchNormalization, and where the
-    random state of dropout is restored. The best network so far waits in memory for the next time that the state is
-    written, so that both are always of one moment. `each_epoch`: whatever settings.min_seconds says.
+    The model's variables include not only weights but also the moving averages of BatchNormalization and the random
+    state of dropout. The best network so far stays in memory until the state is written, so that both are from the
+    same moment. `each_epoch`: save after each epoch, whatever settings.min_seconds says.
     """
 
     def __init__(self, model: "keras.Model", run_dir: RunDir, settings: Checkpoint, *, each_epoch: bool = False):
@@ -49,13 +49,13 @@ class StateKeeper:
         self.min_seconds = 0.0 if each_epoch else settings.min_seconds
         self.every_seconds = settings.every_minutes and settings.every_minutes * 60
         self.checkpoints = Checkpoints(run_dir.checkpoints, keep=settings.keep)
-        self.seconds = 0.0  # for which training waited
+        self.seconds = 0.0  # that training spent waiting
         self._saved_at = time.monotonic()
-        self._best: dict[str, np.ndarray] | None = None  # what model.keras does not hold yet
+        self._best: dict[str, np.ndarray] | None = None  # not yet written to model.keras
         self._for_phase: Found | None = None
 
     def save(self, progress: Progress, loop: Loop | None) -> None:
-        """Begins to write where the run stands; raises what went wrong with the checkpoint before."""
+        """Starts writing the run's state; raises the previous checkpoint's error if it failed."""
         self.write_best()
         with self.counted():
             arrays = arrays_of("model", self.model.variables)
@@ -67,11 +67,11 @@ class StateKeeper:
             self._saved_at = time.monotonic()
 
     def remember_best(self) -> None:
-        """Holds the network as it is now: the best so far."""
+        """Remembers the network in its current state as the best so far."""
         self._best = arrays_of("model", self.model.variables)
 
     def write_best(self) -> None:
-        """Writes the best network to model.keras, if it is not there."""
+        """Writes the best network to model.keras, if it is not there yet."""
         if self._best is None:
             return
         with self.counted():
@@ -91,7 +91,7 @@ class StateKeeper:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """Adds the block's time to what training waited for."""
+        """Adds the block's time to the time that training spent waiting."""
         start = time.perf_counter()
         try:
             yield
@@ -99,18 +99,18 @@ class StateKeeper:
             self.seconds += time.perf_counter() - start
 
     def save_within_epoch(self, progress: Progress, loop: Loop) -> None:
-        """Saves every few minutes; raises what went wrong with the previous checkpoint."""
+        """Saves every few minutes; raises the previous checkpoint's error if it failed."""
         self.checkpoints.raise_failure()
         if self.every_seconds and time.monotonic() - self._saved_at >= self.every_seconds:
             self.save(progress, loop)
 
     def save_after_epoch(self, progress: Progress, loop: Loop, *, last: bool) -> None:
-        """Saves after the last epoch of a phase, and after others unless that has just been done."""
+        """Saves after the last epoch of a phase, and after other epochs unless the last save was just before."""
         if last or time.monotonic() - self._saved_at >= self.min_seconds:
             self.save(progress, loop)
 
     def put_back(self, found: Found) -> Progress:
-        """Gives the model the variables of a checkpoint, and the run its best network of then."""
+        """Restores the model's variables and the best network from a checkpoint."""
         assign(self.model.variables, "model", found)
         self._best = None
         if found.best_model is not None:
@@ -119,19 +119,19 @@ class StateKeeper:
         return progress_of(found)
 
     def put_back_phase(self, loop: Loop) -> None:
-        """Gives the loop of the phase that was under way its optimizer and sums; a later phase begins its own."""
+        """Restores the optimizer and sums of the phase that was in progress; later phases start with their own."""
         found, self._for_phase = self._for_phase, None
         if found is not None and "totals" in found.state.arrays:
             assign(loop.optimizer.variables, "optimizer", found)
             loop.sums.totals = found.state.arrays["totals"].copy()
 
     def forget_phase(self) -> None:
-        """The phase that was under way had come to its end."""
+        """Drops the state of the phase that was in progress, because it had ended."""
         self._for_phase = None
 
 
 def progress_of(found: Found) -> Progress:
-    """How far the run of a checkpoint had come."""
+    """The progress of a checkpoint's run."""
     try:
         return Progress.from_facts(found.state.facts)
     except TypeError as error:
@@ -139,9 +139,10 @@ def progress_of(found: Found) -> Progress:
 
 
 def names_of(kind: str, variables: "Sequence[keras.Variable]") -> list[str]:
-    """A name for each variable: its place, and its path, which alone need not be unique.
+    """A name for each variable: its position and its path, which alone might not be unique.
 
-    A path begins with the layer's name, or the optimizer's, which counts those of a process: that is left out.
+    A path begins with the name of the layer or optimizer. The optimizer's name contains a per-process counter, so it
+    is left out.
     """
     paths = [variable.path for variable in variables]
     if kind == "optimizer":
@@ -150,10 +151,10 @@ def names_of(kind: str, variables: "Sequence[keras.Variable]") -> list[str]:
 
 
 def arrays_of(kind: str, variables: "Sequence[keras.Variable]") -> dict[str, np.ndarray]:
-    """What variables hold now, by name.
+    """The current values of variables, by name.
 
-    On a CPU nothing is copied here: the arrays are the variables' own memory, which TensorFlow leaves alone as
-    long as somebody else holds it, so that the next step copies what it changes.
+    On a CPU nothing is copied here: the arrays share the variables' memory, which TensorFlow does not overwrite as
+    long as somebody else refers to it; the next step makes copies of what it changes.
     """
     names = names_of(kind, variables)
     return {
@@ -163,7 +164,7 @@ def arrays_of(kind: str, variables: "Sequence[keras.Variable]") -> dict[str, np.
 
 
 def assign(variables: "Sequence[keras.Variable]", kind: str, found: Found) -> None:
-    """Gives variables the values of a checkpoint; raises DataError, before any is changed, where they don't fit."""
+    """Sets variables to the values in a checkpoint; raises DataError, before any is changed, if they don't fit."""
     arrays: Mapping[str, Any] = found.state.arrays
     names = names_of(kind, variables)
     expected = {name: tuple(variable.shape) for name, variable in zip(names, variables, strict=True)}

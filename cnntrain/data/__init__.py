@@ -1,1 +1,1 @@
-"""From labeled images to batches: sources, splits, and the one tf.data chain."""
+"""From labeled images to batches: sources, splits, and the tf.data pipeline."""

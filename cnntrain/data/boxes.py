@@ -1,7 +1,7 @@
-"""Where objects lie: boxes that move as the pixels do.
+"""Where objects are: boxes that move with the pixels.
 
-Outside this file a box is float32 (…, 4): center y, center x, height and width, each in fractions of its upright
-image; all of them 0 where an example has none. Inside it is kept by its corners, which move more simply.
+Outside this file a box is float32 (…, 4): center y, center x, height and width, each as a fraction of its upright
+image; all 0 if an example has no box. Inside this file it is stored as corners, which are simpler to move.
 """
 
 from typing import NamedTuple
@@ -25,21 +25,21 @@ from cnntrain.data.augmentation.policies import (
 )
 from cnntrain.data.augmentation.settings import Augmentation
 
-LEAST_VISIBLE = 0.5  # of an object's box, for it to count as still in the image
+LEAST_VISIBLE = 0.5  # the share of an object's box that must be visible for it to count as still in the image
 
 
 class Boxes(NamedTuple):
-    """Boxes that stay inside their images: what leaves an image is cut off.
+    """Boxes clipped to their images.
 
-    corners: float32 (…, 4), top, left, bottom and right in fractions of the image. visible: float32 (…,), the
-    share of each box that was never cut off; 0 where there is none.
+    corners: float32 (…, 4), top, left, bottom and right as fractions of the image. visible: float32 (…,), the
+    share of each box that has not been clipped; 0 if there is no box.
     """
 
     corners: tf.Tensor
     visible: tf.Tensor
 
     def moved(self, corners: tf.Tensor) -> "Boxes":
-        """The boxes at new corners, which may lie outside."""
+        """The boxes at new corners, which may be outside the image."""
         inside = tf.clip_by_value(corners, 0.0, 1.0)
         kept = tf.math.divide_no_nan(areas(inside), areas(corners))
         return Boxes(inside, self.visible * kept)
@@ -49,7 +49,7 @@ class Boxes(NamedTuple):
         return self.moved(self.corners * tf.concat([scale, scale], -1) + tf.concat([offset, offset], -1))
 
     def targets(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Boxes (…, 4) as outside this file, and their weights (…,): 0 for those that were lost, else 1."""
+        """Boxes (…, 4) in the format used outside this file, and their weights (…,): 0 for lost objects, else 1."""
         weights = tf.cast(self.visible >= LEAST_VISIBLE, tf.float32)
         top, left, bottom, right = tf.unstack(self.corners, axis=-1)
         values = tf.stack([(top + bottom) / 2, (left + right) / 2, bottom - top, right - left], axis=-1)
@@ -57,7 +57,7 @@ class Boxes(NamedTuple):
 
 
 def boxes_of(values: tf.Tensor) -> Boxes:
-    """Boxes (…, 4), as outside this file."""
+    """Boxes from (…, 4) in the format used outside this file."""
     middle, half = values[..., :2], values[..., 2:] / 2
     return Boxes(tf.concat([middle - half, middle + half], -1), tf.cast(values[..., 2] > 0, tf.float32))
 
@@ -68,7 +68,7 @@ def areas(corners: tf.Tensor) -> tf.Tensor:
 
 
 def after_crop(boxes: Boxes, crop: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> Boxes:
-    """Boxes of an image of that size in the part of it that lies in `crop`; see operations.py."""
+    """Boxes of an image of that size, relative to `crop`; see resize.py."""
     size = tf.cast(tf.stack([height, width]), tf.float32)
     corner, part = tf.cast(crop[:2], tf.float32), tf.cast(crop[2:], tf.float32)
     return boxes.mapped(size / part, -corner / part)
@@ -81,10 +81,10 @@ def resize_map(
     policy: str,
     crop_box: tuple[float, float, float, float] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where operations.resize moves what is in images of `size` (…, 2), height and width: a place, in fractions
-    (…, 2) of its image, lies in fractions of the network's at place · scale + offset, (…, 2) each.
+    """The map that resize.resize applies to points in images of `size` (…, 2), height and width: a point, as
+    fractions (…, 2) of its image, moves to point · scale + offset, (…, 2) each, as fractions of the network's input.
 
-    In Keras's operations, for exports.
+    In Keras ops, for exports.
     """
     from keras import ops
 
@@ -98,7 +98,7 @@ def resize_map(
         shift = ops.maximum(ops.floor((new - old) / 2), 0.0) - ops.maximum(ops.floor((old - new) / 2), 0.0)
         return old / new, shift / new
     box = np.array(crop_box or (0.0, 0.0, 1.0, 1.0), np.float32)
-    # pixels, by their centers: the first and last of the result lie on the edges of the crop box
+    # by pixel centers: the first and last of the result are on the edges of the crop box
     start, stop = (old - 1) * box[:2], (old - 1) * box[2:]
     enlarged = (new - 1) / ops.maximum(stop - start, 1e-6)
     return old * enlarged / new, (0.5 - (start + 0.5) * enlarged) / new
@@ -112,8 +112,8 @@ def in_image_pixels(
     policy: str,
     crop_box: tuple[float, float, float, float] | None = None,
 ) -> np.ndarray:
-    """Left, top, right and bottom (n, 4), in pixels of images of `sizes` (n, 2), of boxes (n, 4) of what
-    operations.resize made of them."""
+    """Converts boxes (n, 4) in the output of resize.resize to left, top, right and bottom (n, 4) in pixels of the
+    original images, of `sizes` (n, 2)."""
     scale, offset = resize_map(tf.constant(sizes, tf.int32), network_size, policy=policy, crop_box=crop_box)
     corners = boxes_of(tf.constant(boxes, tf.float32)).corners.numpy().reshape(-1, 2, 2)
     places = (corners - offset.numpy()[:, np.newaxis]) / scale.numpy()[:, np.newaxis]
@@ -122,9 +122,9 @@ def in_image_pixels(
 
 
 def augmented(boxes: Boxes, keys: tf.Tensor, augmentation: Augmentation, size: tuple[int, int]) -> Boxes:
-    """Boxes (batch,) of images of `size` (height, width) after `augment` with the same keys (batch,).
+    """Boxes (batch,) in images of `size` (height, width) after `augment` with the same keys (batch,).
 
-    What it draws is a function of the keys, and is drawn again here: images without boxes pay nothing.
+    Its draws are a function of the keys and are repeated here, so that images without boxes cost nothing.
     """
     sides = tf.constant(size, tf.float32)
     if augmentation.horizontal_flip:
@@ -147,14 +147,14 @@ def augmented(boxes: Boxes, keys: tf.Tensor, augmentation: Augmentation, size: t
 
 
 def mirrored(boxes: Boxes, chosen: tf.Tensor, *, axis: int) -> Boxes:
-    """Boxes with top and bottom (axis 0) or left and right (1) exchanged, where `chosen` (…,) says so."""
+    """Boxes with top and bottom (axis 0) or left and right (1) swapped, where `chosen` (…,) is true."""
     sides = tf.unstack(boxes.corners, axis=-1)
     sides[axis], sides[axis + 2] = 1 - sides[axis + 2], 1 - sides[axis]
     return Boxes(tf.where(chosen[..., tf.newaxis], tf.stack(sides, -1), boxes.corners), boxes.visible)
 
 
 def after_policies(boxes: Boxes, keys: tf.Tensor, augmentation: Augmentation, size: tuple[int, int]) -> Boxes:
-    """Boxes (batch,) after RandAugment and TrivialAugment, where they are on."""
+    """Boxes (batch,) after RandAugment and TrivialAugment, if they are on."""
     steps, sides = [], tf.constant(size, tf.float32)
     if augmentation.rand_augment:
         operations = rand_augment_operations(augmentation.fill)
@@ -170,9 +170,9 @@ def after_policies(boxes: Boxes, keys: tf.Tensor, augmentation: Augmentation, si
 
 
 def after_affine(boxes: Boxes, numbers: list[tf.Tensor], sides: tf.Tensor) -> Boxes:
-    """The upright boxes round boxes (batch,) that went through geometry.affine_map, which leads back from there."""
+    """The axis-aligned boxes around boxes (batch,) moved by geometry.affine_map, which maps in the other direction."""
     x_of_x, x_of_y, offset_x, y_of_x, y_of_y, offset_y = (number[..., tf.newaxis] for number in numbers)
-    corners = boxes.corners * tf.concat([sides, sides], 0) - 0.5  # pixels, by their centers
+    corners = boxes.corners * tf.concat([sides, sides], 0) - 0.5  # by pixel centers
     top, left, bottom, right = tf.unstack(corners, axis=-1)
     x = tf.stack([left, right, left, right], -1) - offset_x  # (batch, 4)
     y = tf.stack([top, top, bottom, bottom], -1) - offset_y

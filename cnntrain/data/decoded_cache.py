@@ -1,4 +1,4 @@
-"""A disk cache of decoded images: decoded and scaled once, so that later epochs only cut, mirror and copy."""
+"""A disk cache of decoded images: decoded and scaled once, so that later epochs only crop, flip and copy."""
 
 import hashlib
 import os
@@ -19,10 +19,10 @@ AT_ONCE = 256
 
 
 class DecodedImages(Images):
-    """Images in a file of raw pixels (n, height, width, channels), where all have the network's size; or, for
-    random squares, one after another, each so long that its shorter side is the network's.
+    """Images in a file of raw pixels: (n, height, width, channels) if all have the network's size; or, for random
+    squares, one after another, each scaled so that its shorter side is the network's.
 
-    Its pixels are rounded to uint8 after scaling, and so up to half a level off those of other ways to read.
+    Pixels are rounded to uint8 after scaling, and so may differ by up to half a level from those read in other ways.
     """
 
     reads_batches = True
@@ -58,8 +58,8 @@ class DecodedImages(Images):
 
 
 def decoded_once(examples: Examples, network_input: NetworkInput, augmentation: Augmentation) -> Examples:
-    """The examples with their images in the cache, which is made if need be; raises ConfigError where a cache
-    can't serve the augmentation, and DataError where the disk has no room."""
+    """The examples with their images in the cache, which is created if needed; raises ConfigError if a cache
+    doesn't work with the augmentation, and DataError if the disk has no room."""
     if augmentation.random_resized_crop or network_input.resize not in ("stretch", "crop"):
         raise ConfigError(
             "data.cache_decoded: keeps whole images, or their squares, at the network's size; expected"
@@ -78,7 +78,7 @@ def decoded_once(examples: Examples, network_input: NetworkInput, augmentation: 
 
 
 def write_decoded(examples: Examples, network_input: NetworkInput, path: Path, *, squares: bool) -> None:
-    """Writes all of the table's images that the examples use, and the shapes (n, 2) of all beside it."""
+    """Writes the table's images that the examples use, and next to it the shapes (n, 2) of all images."""
     shapes = np.zeros((len(examples.table.labels), 2), np.int32)
     source = Scaled(examples.table.images, network_input, squares=squares)
     dataset = tf.data.Dataset.from_tensor_slices(np.sort(examples.rows))
@@ -98,7 +98,7 @@ def write_decoded(examples: Examples, network_input: NetworkInput, path: Path, *
 
 
 class Scaled:
-    """Images at the size in which they are kept."""
+    """Images at the size at which they are stored."""
 
     def __init__(self, images: Images, network_input: NetworkInput, *, squares: bool):
         self.images = images
@@ -106,7 +106,7 @@ class Scaled:
         self.squares = squares
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
-        """uint8 pixels of one row: at the network's size, or with the shorter side of that length."""
+        """uint8 pixels of one row: at the network's size, or with the shorter side at that length."""
         image = self.images.read(row)
         size, policy = self.expected.image_size, self.expected.resize
         if self.squares:

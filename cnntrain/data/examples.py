@@ -1,4 +1,4 @@
-"""Labeled images as data: the table of a source's examples, and the splits of it."""
+"""Labeled images as data: the table of a source's examples, and its splits."""
 
 import dataclasses
 import hashlib
@@ -19,14 +19,14 @@ NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """All the labeled images that a source has, in a fixed order.
+    """All the labeled images in a source, in a fixed order.
 
-    `parts` names stretches of them (`train`, `test`, …) as (start, stop). `labels` are class numbers (n,);
-    `ids` are int64 (n,) and stay with an example when others come or go: random draws are keyed by them;
-    `names` say in words which example one is, such as a path. Rows of one group (n,) stay in one split.
-    `quarantined` are files that were left out: (path, reason) each; `findings` what the others' check found;
-    `notes` say what was read otherwise than it is written.
-    `boxes`, where the source has any, are float32 (n, 4); see boxes.py.
+    `parts` names ranges of them (`train`, `test`, …) as (start, stop). `labels` are class numbers (n,);
+    `ids` are int64 (n,) and stay with an example when others are added or removed: random draws are keyed by them;
+    `names` identify an example in words, such as a path. Rows of one group (n,) stay in one split.
+    `quarantined` are files that were left out, as (path, reason); `findings` are the check's results for the others;
+    `notes` say what was read differently from how it is written.
+    `boxes`, if the source has any, are float32 (n, 4); see boxes.py.
     """
 
     images: "Images"
@@ -46,7 +46,7 @@ class Table:
         return dataclasses.replace(self, images=images)
 
     def fingerprint(self) -> str:
-        """A hash of all labels, ids and contents that are cheap to read: equal data have equal ones."""
+        """A hash of all labels, ids and contents that are cheap to read: equal data have equal fingerprints."""
         digest = hashlib.blake2b(digest_size=16)
         boxes = [] if self.boxes is None else [self.boxes]
         for piece in (self.labels, self.ids, *boxes, *self.images.fingerprint_pieces()):
@@ -57,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Names:
-    """The name of each example: a path where `paths` are given, else its number."""
+    """The name of each example: its path if `paths` are given, else its number."""
 
     prefix: str = ""
     paths: tuple[str, ...] | None = None
@@ -82,13 +82,13 @@ class Examples:
         return self.table.labels[self.rows]
 
     def class_counts(self) -> np.ndarray:
-        """How many examples each class has."""
+        """The number of examples in each class."""
         return np.bincount(self.labels, minlength=len(self.table.class_names))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledImages:
-    """A source's examples, divided; an empty split has no examples."""
+    """A source's examples, split; an empty split has no examples."""
 
     train: Examples
     validation: Examples
@@ -101,7 +101,7 @@ class LabeledImages:
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int]:
-        """(height, width, channels); height and width are None where images differ in size."""
+        """(height, width, channels); height and width are None if images differ in size."""
         return self.train.table.images.image_shape
 
     @property
@@ -112,11 +112,11 @@ class LabeledImages:
 
     @property
     def quarantined(self) -> tuple[tuple[str, str], ...]:
-        """Files that were left out: (path, reason) each."""
+        """Files that were left out, as (path, reason)."""
         return self.train.table.quarantined
 
     def refuse_untrained_classes(self) -> None:
-        """Raises DataError where validation or test images are of a class that no training image is of."""
+        """Raises DataError if validation or test images have a class that no training image has."""
         seen = self.train.class_counts() > 0
         problems = []
         for split in ("validation", "test"):

@@ -1,4 +1,4 @@
-"""Where the pixels of a table's rows lie: an array, files, encoded bytes in memory, or a record file."""
+"""Where the pixels of a table's rows are: in an array, files, encoded bytes in memory, or a record file."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from cnntrain.data.image_files.decode import Part, cut, read_image
 if TYPE_CHECKING:
     pass
 
-ADDRESS = re.compile(r"\{\{.*?\}\}| \[Op:\w+\].*", re.DOTALL)  # what TensorFlow puts round a message
+ADDRESS = re.compile(r"\{\{.*?\}\}| \[Op:\w+\].*", re.DOTALL)  # what TensorFlow adds around a message
 
 
 class Images:
@@ -27,9 +27,9 @@ class Images:
     reads_batches = False
 
     def read_batch(self, rows: tf.Tensor, places: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-        """Where `reads_batches`: images (batch, height, width, channels) of the network's size.
+        """If `reads_batches`: images (batch, height, width, channels) at the network's size.
 
-        `places` (batch, 2) say where each is cut out, if it is larger, `mirrored` (batch,) which are mirrored.
+        `places` (batch, 2) say where each larger image is cropped, `mirrored` (batch,) which images are flipped.
         """
         raise TypeError(f"{type(self).__name__} reads one image after another")
 
@@ -38,7 +38,7 @@ class Images:
         raise TypeError(f"{type(self).__name__} reads nothing")
 
     def content(self, row: int) -> bytes:
-        """What is stored of one row: equal for equal images of one source."""
+        """The stored content of one row: equal for equal images in one source."""
         raise TypeError(f"{type(self).__name__} stores nothing")
 
     def find_unreadable(self) -> tuple[int, str] | None:
@@ -50,7 +50,7 @@ class Images:
         return []
 
     def location(self) -> bytes:
-        """Where the pixels lie, for what is kept of them on this machine."""
+        """Where the pixels are stored, for caches on this machine."""
         return b""
 
 
@@ -98,21 +98,21 @@ class EncodedImages(Images):
         return self.encoded[row]
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
-        """Every file's length and last bytes (a check sum, in PNG; entropy-coded data, in JPEG)."""
+        """Every file's length and last bytes (a checksum in PNG, entropy-coded data in JPEG)."""
         ends = b"".join(item[-16:] for item in self.encoded)
         return [np.array([len(item) for item in self.encoded]), np.frombuffer(ends, np.uint8)]
 
 
 class FileImages(Images):
-    """Image files on disk, read when they are needed: memory holds their paths only.
+    """Image files on disk, read when they are needed: only their paths are held in memory.
 
-    `orientations` (n,) are EXIF's, 1 to 8; null where all images are upright.
+    `orientations` (n,) are EXIF's, 1 to 8; null if all images are upright.
     """
 
     def __init__(
         self, paths: Sequence[str], *, sizes: np.ndarray, channels: int, orientations: np.ndarray | None = None
     ):
-        self.paths = [os.fsencode(path) for path in paths]  # a name need not be text
+        self.paths = [os.fsencode(path) for path in paths]  # a name might not be valid text
         self.sizes = sizes
         self.orientations = None if orientations is None or (orientations == 1).all() else orientations
         self.image_shape = (None, None, channels)
@@ -131,7 +131,7 @@ class FileImages(Images):
         return read_image(encoded, channels=self.image_shape[2], part=part, orientation=orientation)
 
     def find_unreadable(self) -> tuple[int, str] | None:
-        """The first file that is gone or that can't be decoded."""
+        """The first file that is missing or can't be decoded."""
         for row, path in enumerate(self.paths):
             try:
                 read_image(tf.io.read_file(path), channels=self.image_shape[2])
@@ -146,16 +146,16 @@ class FileImages(Images):
         return Path(os.fsdecode(self.paths[row])).read_bytes()
 
     def location(self) -> bytes:
-        """All paths: those of converted files name what they were converted to."""
+        """All paths; for converted files, the path of the conversion."""
         return b"\0".join(self.paths)
 
     def fingerprint_pieces(self) -> list[np.ndarray]:
-        """The files' sizes in bytes; their names stand in the table's ids."""
+        """The files' sizes in bytes; their names are in the table's ids."""
         return [self.sizes]
 
 
 class RecordImages(Images):
-    """Encoded files in one array_record file: any record can be read without those before it."""
+    """Encoded files in one array_record file: any record can be read without the ones before it."""
 
     def __init__(self, path: Path, *, lengths: np.ndarray, channels: int):
         self.path = path

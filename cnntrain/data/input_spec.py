@@ -1,4 +1,4 @@
-"""What a network expects of an image: saved beside its weights, and used by all that feeds it."""
+"""The input that a network expects: saved with its weights, and used by everything that feeds it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ WHITE: Color = (255, 255, 255)
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkInput:
-    """How a file's pixels become what the network takes.
+    """How a file's pixels become the network's input.
 
-    `orientation` is what turns them upright: `exif`, or nothing where they are taken as `stored`. Transparent
-    ones are mixed with `background`, red, green and blue from 0 to 255. The other fields are the settings of
-    Architecture, and what the data made of them.
+    `orientation` says how images are turned upright: by `exif`, or not at all (`stored`). Transparent pixels are
+    blended with `background`, red, green and blue from 0 to 255. The other fields are the settings of Architecture,
+    adapted to the data.
     """
 
     image_size: tuple[Count, Count]
@@ -36,7 +36,7 @@ class NetworkInput:
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], where: str) -> "NetworkInput":
-        """The one that a run recorded; raises DataError where `where` holds no such thing."""
+        """Reads the one that a run recorded; raises DataError, naming `where`, if it isn't valid."""
         found, problems = read(cls, values, "input")
         if found is None:
             lines = "\n".join(problems)

@@ -1,4 +1,4 @@
-"""The one tf.data chain: from row numbers to preprocessed batches, the same for training and evaluation."""
+"""The tf.data pipeline: from row numbers to preprocessed batches, the same for training and evaluation."""
 
 import functools
 import hashlib
@@ -31,12 +31,12 @@ class Batches:
 
     images: float32 (batch, height, width, channels), preprocessed; targets: {"class": float32 (batch,
     classes)}, one-hot, or mixed by MixUp and CutMix; weights: {"class": float32 (batch,)} with
-    `class_weights` (classes,), else {}. With `localization` there are also targets "box" (batch, 4), in fractions
-    of the image as it comes (see boxes.py), and weights "box" (batch,), 0 where it has none or lost it.
+    `class_weights` (classes,), else {}. With `localization` there are also targets "box" (batch, 4), as fractions
+    of the augmented image (see boxes.py), and weights "box" (batch,), 0 if an image has no box or lost it.
 
-    An epoch is every example exactly once; the last batch is smaller. With `shuffle` the order of an epoch is
-    a function of (seed, epoch), without it the table's; the random changes of an image are a function of
-    (seed, epoch, example id). `parallel_calls` (None: one a core) changes neither.
+    An epoch is every example exactly once; the last batch may be smaller. With `shuffle` the order of an epoch is
+    a function of (seed, epoch), without it the table's; the augmentation of an image is a function of
+    (seed, epoch, example id). `parallel_calls` (None: one per core) changes neither.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Batches:
         self._whole_epoch: tf.data.Dataset | None = None
 
     def epoch(self, number: int = 0, *, first_batch: int = 0) -> tf.data.Dataset:
-        """The batches of one epoch, from `first_batch` on: those before it are not read.
+        """The batches of one epoch, from `first_batch` on: the ones before it are not read.
 
-        Only the epoch that was asked for last can be iterated.
+        Only the most recently requested epoch can be iterated.
         """
         self.stages.epoch.assign(number)
         if first_batch:
             return self._chain(first_batch)
-        if self._whole_epoch is None:  # building the chain takes longer than an epoch of a small data set
+        if self._whole_epoch is None:  # building the pipeline takes longer than an epoch of a small data set
             self._whole_epoch = self._chain(0)
         return self._whole_epoch
 
@@ -99,7 +99,7 @@ class Batches:
         )
 
     def as_validated(self, steps: int) -> "Batches":
-        """The examples of the first batches of epoch 0, in the table's order, unaugmented and read as in validation."""
+        """The examples in the first batches of epoch 0, in the table's order, unaugmented and read as in validation."""
         stages = self.stages
         chosen = np.sort(self.order(0)[: steps * self.batch_size])
         return Batches(
@@ -117,11 +117,11 @@ class Batches:
         return self.stages.augmentation != Augmentation()
 
     def order(self, number: int = 0) -> np.ndarray:
-        """The example (n,), by its place in the split, at each place of an epoch."""
+        """The example (n,), by its position in the split, at each position of an epoch."""
         return self.stages.positions(number, tf.range(len(self.stages.rows), dtype=tf.int64)).numpy()
 
     def fingerprint(self, number: int) -> str:
-        """A hash of all that decides the batches of an epoch, but their order."""
+        """A hash of everything that determines the batches of an epoch, except their order."""
         stages = self.stages
         drawn = (stages.seed, number) if self.varies else ()
         chosen = (stages.network_input, stages.augmentation, stages.decoding, drawn)
@@ -131,7 +131,7 @@ class Batches:
         return hashlib.blake2b(b"|".join(pieces), digest_size=16).hexdigest()
 
     def prefixes(self) -> dict[str, tf.data.Dataset]:
-        """The chain of one epoch cut off after each stage, to be timed: by the stage's name."""
+        """The pipeline of one epoch cut off after each stage, for timing: by the stage's name."""
         rows = self._rows(0)
         return {
             "read and decode": rows.map(self.stages.pixels, num_parallel_calls=self.parallel_calls),
@@ -158,9 +158,9 @@ class Batches:
 
 
 class Draws(NamedTuple):
-    """One example, or those of a batch: row numbers, and what is drawn for them in this epoch.
+    """One example, or those of a batch: row numbers, and the random draws for them in this epoch.
 
-    uint64 keys; the places (…, 2) of boxes that are cut out; whether the images are mirrored.
+    uint64 keys; the positions (…, 2) of crop boxes; whether the images are flipped.
     """
 
     rows: tf.Tensor
@@ -170,7 +170,7 @@ class Draws(NamedTuple):
 
 
 class Stages:
-    """The steps of the chain, each a function of tensors; arrays of one size are read a batch at a time."""
+    """The steps of the pipeline, each a function of tensors; arrays of one size are read a batch at a time."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class Stages:
         self.by_batch = self.images.reads_batches
         self.by_image = not self.by_batch and (not isinstance(self.images, ArrayImages) or augmentation.cuts)
         self.after_reading = augmentation
-        if self.by_image or self.by_batch:  # mirrored as they are read: in a batch each would be copied twice
+        if self.by_image or self.by_batch:  # flipped as they are read: in a batch each would be copied twice
             self.after_reading = replace(augmentation, horizontal_flip=0.0)
         changed_later = replace(self.after_reading, random_crop=False, random_resized_crop=False) != Augmentation()
         self.ready_when_read = self.by_image and not changed_later
@@ -210,21 +210,21 @@ class Stages:
             self.boxes = tf.constant(examples.table.boxes, tf.float32) if localization else None
 
     def draws_of_batch(self, step: tf.Tensor) -> Draws:
-        """The rows of one batch, with what is drawn for each: drawing for one at a time would take longer."""
+        """The rows of one batch, with the draws for each: drawing for one at a time would take longer."""
         last = tf.minimum((step + 1) * self.batch_size, self.rows.shape[0])
         rows = tf.gather(self.rows, self.positions(self.epoch, tf.range(step * self.batch_size, last)))
         keys = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
         return Draws(rows, keys, random_places(keys), are_mirrored(keys, self.augmentation.horizontal_flip))
 
     def positions(self, epoch: int | tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-        """Which examples of the split (int64) stand at these places of an epoch."""
+        """Which examples of the split (int64) are at these positions of an epoch."""
         if not self.shuffle:
             return places
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(epoch, tf.int64)])
         return tf.random.experimental.index_shuffle(places, seed=seed, max_index=self.rows.shape[0] - 1)
 
     def read(self, draws: Draws) -> tuple[tf.Tensor | Boxes, ...]:
-        """What `finish` takes: one image, or several of an array, as the network wants them; their rows and keys,
+        """The arguments of `finish`: one image, or several from an array, at the network's size; their rows and keys,
         and with localization their boxes."""
         if self.boxes is None:
             return self.scaled(self.pixels(draws), draws), draws.rows, draws.keys
@@ -232,10 +232,10 @@ class Stages:
         return self.scaled(images, draws), draws.rows, draws.keys, boxes
 
     def scaled(self, images: tf.Tensor, draws: Draws) -> tf.Tensor:
-        """One image, or several of an array, at the network's size and channels.
+        """One image, or several from an array, with the network's size and channels.
 
-        An image that is read by itself is also mirrored, and preprocessed if nothing else is to be done to it:
-        then it lies in the processor's cache, from which a batch is too large.
+        An image that is read by itself is also flipped, and preprocessed if nothing else needs to be done to it: it is
+        still in the CPU cache then, for which a batch is too large.
         """
         expected = self.network_input
         if not self.by_batch:
@@ -254,13 +254,13 @@ class Stages:
         return images
 
     def pixels(self, draws: Draws) -> tf.Tensor:
-        """What is read of one row, or of several, before it is resized."""
+        """The pixels of one row, or of several, before resizing."""
         if self.by_batch:
             return self.images.read_batch(draws.rows, draws.places, draws.mirrored)
         return self.images.read(draws.rows, self.part(draws))
 
     def pixels_and_boxes(self, draws: Draws) -> tuple[tf.Tensor, Boxes]:
-        """`pixels`, cut so that the object stays in them, and the boxes as they will lie in them once resized."""
+        """`pixels`, cropped so that the object stays inside, and the boxes as they will be after resizing."""
         images, boxes = self.images.read(draws.rows), boxes_of(tf.gather(self.boxes, draws.rows))
         height, width = tf.shape(images)[-3], tf.shape(images)[-2]
         if self.augmentation.cuts:
@@ -274,7 +274,7 @@ class Stages:
         return images, boxes.mapped(*moved)
 
     def part(self, draws: Draws) -> Part | None:
-        """What is cut out of an image before it is resized; None where nothing is, or nothing at random."""
+        """The part that is cropped from an image before resizing; None if there is no crop, or no random one."""
         if not self.augmentation.cuts:
             return None
         box_of = functools.partial(
@@ -285,7 +285,7 @@ class Stages:
     def finish(
         self, images: tf.Tensor, rows: tf.Tensor, keys: tf.Tensor, boxes: Boxes | None = None
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
-        """A batch augmented and preprocessed, with its targets and weights."""
+        """An augmented and preprocessed batch, with its targets and weights."""
         images = augment(images, keys, self.after_reading)
         labels = tf.gather(self.labels, rows)
         weights: Mapping[str, tf.Tensor] = {}
@@ -303,7 +303,7 @@ class Stages:
 
 
 def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-    """Gray images as color, or color as gray (by luma), where the network wants it."""
+    """Gray images as color, or color as gray (by luma), if the network needs it."""
     if images.shape[-1] == channels:
         return images
     if channels == 3:

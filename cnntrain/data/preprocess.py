@@ -1,13 +1,13 @@
-"""The last step before the network: pixel values as its weights expect them."""
+"""The last step before the network: pixel values scaled as its weights expect."""
 
 import tensorflow as tf
 
 
 def preprocess(images: tf.Tensor, mode: str) -> tf.Tensor:
-    """float32 values of a batch of pixels from 0 to 255, by Keras's modes.
+    """float32 values from a batch of pixels from 0 to 255, in Keras's modes.
 
-    `unit`: x/255; `tf`: -1 to 1; `torch`: standardized by ImageNet's mean and deviation;
-    `caffe`: BGR with ImageNet's mean taken off; `raw`: as they are.
+    `unit`: x/255; `tf`: -1 to 1; `torch`: standardized with ImageNet's mean and standard deviation;
+    `caffe`: BGR with ImageNet's mean subtracted; `raw`: unchanged.
     """
     images = tf.cast(images, tf.float32)
     if mode == "raw":

@@ -1,4 +1,4 @@
-"""Files that can't be read although their check found nothing wrong."""
+"""Files that can't be read even though their check found nothing wrong."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from cnntrain.errors import DataError
 
 @contextlib.contextmanager
 def unreadable_file_named(table: Table) -> Iterator[None]:
-    """Where a file can't be read inside the block, raises a DataError that names it: TensorFlow does not."""
+    """If a file can't be read inside the block, raises a DataError that names it: TensorFlow doesn't name it."""
     try:
         yield
     except tf.errors.ResourceExhaustedError:
-        raise  # no memory: no file is to blame
+        raise  # out of memory: no file is to blame
     except tf.errors.OpError as error:
         found = table.images.find_unreadable()
         if found is None:

@@ -1,7 +1,7 @@
-"""What happens to an image at its own size: cuts, and the resize to the network's.
+"""What happens to an image at its own size: cropping, and resizing to the network's size.
 
-A box is int32 (4,): top, left, height, width in pixels. A `key` is a uint64 from randomness.py. A `place` is
-float32 (2,), from 0 to below 1: how far down and to the right a box lies of where it can; None is the center.
+A box is int32 (4,): top, left, height, width in pixels. A `key` is a uint64 from keyed_random.py. A `place` is
+float32 (2,) in [0, 1): the position of a box within its possible range, down and to the right; None is the center.
 """
 
 import tensorflow as tf
@@ -9,7 +9,7 @@ import tensorflow as tf
 from cnntrain.data.augmentation.keyed_random import Draw, between, log_between, streams, uniform
 
 ATTEMPTS = 10
-LAST_ROW_INSIDE = 1 - 1e-6  # at 1 rounding may put the last row outside the image, which TensorFlow makes black
+LAST_ROW_INSIDE = 1 - 1e-6  # at 1, rounding may put the last row outside the image, where TensorFlow fills in black
 
 
 def square_crop(image: tf.Tensor, place: tf.Tensor | None) -> tf.Tensor:
@@ -24,7 +24,7 @@ def square_box(height: tf.Tensor, width: tf.Tensor, place: tf.Tensor | None) -> 
 
 
 def random_places(keys: tf.Tensor) -> tf.Tensor:
-    """Where boxes lie, by their keys (…): float32 (…, 2)."""
+    """Positions of boxes, by their keys (…): float32 (…, 2)."""
     return tf.stack([uniform(keys, Draw.CROP_TOP), uniform(keys, Draw.CROP_LEFT)], axis=-1)
 
 
@@ -36,10 +36,10 @@ def resized_crop_box(
     area: tuple[float, float],
     aspect_ratio: tuple[float, float],
 ) -> tf.Tensor:
-    """A random part of an image, of a random shape.
+    """A random crop of an image, with a random aspect ratio.
 
-    `area` is its share of the image, `aspect_ratio` its width by its height, uniform in the logarithm. Of ten
-    draws the first that fits counts; if none does, the central largest part whose ratio is in range.
+    `area` is its share of the image, `aspect_ratio` its width divided by its height, log-uniform. The first of ten
+    draws that fits is used; if none does, the largest central crop whose ratio is in range.
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, section 6; as in torchvision.
     """
     full_height, full_width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
@@ -63,7 +63,7 @@ def resized_crop_box(
 def placed(
     box_height: tf.Tensor, box_width: tf.Tensor, height: tf.Tensor, width: tf.Tensor, place: tf.Tensor | None
 ) -> tf.Tensor:
-    """A box of a size inside an image."""
+    """A box of the given size inside an image."""
     corner = corners(tf.stack([height - box_height, width - box_width]), place)
     return tf.concat([corner, [box_height, box_width]], axis=0)
 
@@ -77,7 +77,7 @@ def corners(spare: tf.Tensor, places: tf.Tensor | None) -> tf.Tensor:
 
 
 def crop(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """The part of images (…, height, width, channels) that lies in the box."""
+    """The part of images (…, height, width, channels) inside the box."""
     top, left, height, width = tf.unstack(box)
     return image[..., top : top + height, left : left + width, :]
 
@@ -92,9 +92,9 @@ def resize(
 ) -> tf.Tensor:
     """Images (…, height, width, channels) at `size` (height, width), values kept in their range.
 
-    `stretch` ignores the aspect ratio; `crop_or_pad` keeps every pixel's size, and cuts or pads with zeros
-    round the center; `crop` cuts the central largest square, and scales it; `crop_and_resize` scales what
-    lies in `crop_box`, (top, left, bottom, right) in fractions of the image.
+    `stretch` ignores the aspect ratio; `crop_or_pad` doesn't scale, but crops or pads with zeros around
+    the center; `crop` crops the largest central square and scales it; `crop_and_resize` scales the part
+    inside `crop_box`, (top, left, bottom, right) as fractions of the image.
     """
     if policy == "crop_or_pad":
         return tf.image.resize_with_crop_or_pad(image, *size)
@@ -104,14 +104,14 @@ def resize(
         image = square_crop(image, None)
     if image.shape[-3:-1] == size:
         return image
-    image = tf.cast(image, tf.float32)  # TensorFlow's resize of floats is vectorized, that of bytes is not
+    image = tf.cast(image, tf.float32)  # TensorFlow's resize is vectorized for floats, but not for bytes
     return tf.image.resize(image, size, antialias=antialias)
 
 
 def crop_and_resize(
     image: tf.Tensor, size: tuple[int, int], crop_box: tuple[float, float, float, float] | None
 ) -> tf.Tensor:
-    """tf.image.crop_and_resize with the same box for one image, or for each of a batch."""
+    """tf.image.crop_and_resize with the same box for one image, or for each image in a batch."""
     images = image if image.shape.rank == 4 else image[tf.newaxis]
     count = tf.shape(images)[0]
     box = tf.minimum(tf.constant([crop_box], tf.float32), LAST_ROW_INSIDE)

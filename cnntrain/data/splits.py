@@ -1,4 +1,4 @@
-"""Which rows of a source's table are for training, validation and test."""
+"""Which rows of a source's table are used for training, validation and test."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ SLICE = re.compile(r"(?P<part>[\w.-]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\
 
 
 class Asked(Protocol):
-    """What decides how a table is divided; see Source, whose settings these are."""
+    """The settings that determine how a table is split; see Source, which has them."""
 
     @property
     def train(self) -> str: ...
@@ -35,7 +35,7 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """Row numbers of each split; none is in two."""
+    """Row numbers of each split; no row is in two splits."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -43,7 +43,7 @@ class Rows:
 
 
 def check_expressions(**expressions: str | float | None) -> None:
-    """Raises ValueError for a slice that can't be read, or fractions that leave nothing for training."""
+    """Raises ValueError for a slice that can't be parsed, or fractions that leave nothing for training."""
     for key, expression in expressions.items():
         for term in expression.split("+") if isinstance(expression, str) else ():
             if not SLICE.fullmatch(term.strip()):
@@ -63,7 +63,7 @@ def divide(
     *,
     groups: np.ndarray | None = None,
 ) -> Rows:
-    """The rows of each split, as the source's settings ask for; rows of one group (n,) stay together."""
+    """The rows of each split, according to the source's settings; rows of one group (n,) stay together."""
     named = {name: choice(source, name, parts) for name in ("validation", "test")}
     pool = rows_of("data.train", source.train, parts)
     random = np.random.default_rng(source.split_seed)
@@ -76,7 +76,7 @@ def divide(
     by_class = by_class[~np.isin(by_class, held_out)]
     fraction = named["validation"]
     if isinstance(fraction, float) and isinstance(named["test"], float) and named["test"]:
-        fraction = fraction / (1 - named["test"])  # of the whole pool, not of what the test left
+        fraction = fraction / (1 - named["test"])  # of the whole pool, not of what is left after the test split
     checked = pick(by_class, labels, fraction, groups)
     train = by_class[~np.isin(by_class, checked)]
     rows = Rows(
@@ -89,7 +89,7 @@ def divide(
 
 
 def refuse_overlap(rows: Rows, groups: np.ndarray | None) -> None:
-    """Raises DataError where an example, or members of a group, would be in two splits."""
+    """Raises DataError if an example or group would be in two splits."""
     for first, second in itertools.combinations(("train", "validation", "test"), 2):
         pair = getattr(rows, first), getattr(rows, second)
         shared = np.intersect1d(*pair).size
@@ -107,7 +107,7 @@ def refuse_overlap(rows: Rows, groups: np.ndarray | None) -> None:
 
 
 def choice(source: Asked, name: str, parts: Mapping[str, tuple[int, int]]) -> str | float:
-    """A split's slice or fraction, where null stands for the source's own part or the default fraction."""
+    """A split's slice or fraction; null stands for the source's own part or the default fraction."""
     asked: str | float | None = getattr(source, name)
     if asked is not None:
         return asked
@@ -115,12 +115,12 @@ def choice(source: Asked, name: str, parts: Mapping[str, tuple[int, int]]) -> st
 
 
 def named_or(rows: np.ndarray, asked: str | float, name: str, parts: Mapping[str, tuple[int, int]]) -> np.ndarray:
-    """The rows of a slice where one was asked for, else those that a fraction picked."""
+    """The rows of a slice if one was given, else the rows picked by a fraction."""
     return rows_of(f"data.{name}", asked, parts) if isinstance(asked, str) else np.sort(rows)
 
 
 def rows_of(key: str, expression: str, parts: Mapping[str, tuple[int, int]]) -> np.ndarray:
-    """The rows of a slice such as `train[10%:25%]` or of several joined by +; percents round to the nearest."""
+    """The rows of a slice such as `train[10%:25%]`, or of several joined by +; percentages round to the nearest row."""
     return np.concatenate([rows_of_term(key, term.strip(), parts) for term in expression.split("+")])
 
 
@@ -154,10 +154,9 @@ def order_by_class(rows: np.ndarray, labels: np.ndarray, random: np.random.Gener
 def pick(
     by_class: np.ndarray, labels: np.ndarray, asked: str | float, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """A fraction of rows that are sorted by class, evenly over the classes; whole groups where there are some.
+    """A fraction of rows sorted by class, evenly across the classes; whole groups if there are any.
 
-    Of each class at least one row is left where groups don't forbid it, so that no class is missing from
-    training.
+    At least one row of each class is left, if groups allow it, so that no class is missing from training.
     """
     if isinstance(asked, str) or asked == 0:
         return by_class[:0]
@@ -176,7 +175,7 @@ def pick(
 def pick_fold(
     by_class: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, *, folds: int, fold: int
 ) -> np.ndarray:
-    """The rows of one fold, of rows that are sorted by class; whole groups where there are some."""
+    """The rows of one fold, from rows sorted by class; whole groups if there are any."""
     if groups is None:
         return by_class[np.arange(len(by_class)) % folds == fold]
     count = len(np.unique(groups[by_class]))
@@ -186,10 +185,10 @@ def pick_fold(
 
 
 def deal_groups(labels: np.ndarray, groups: np.ndarray, *, shares: Sequence[float]) -> np.ndarray:
-    """The bin (n,) of each row: groups are dealt whole, so that bins get their shares of each class nearly.
+    """The bin (n,) of each row: whole groups are assigned, so that each bin gets about its share of each class.
 
-    The largest group goes first, each to the bin in which it lowers the squared distance from the wanted
-    counts of classes the most. Source: the idea of scikit-learn's StratifiedGroupKFold.
+    The largest group goes first, each to the bin in which it reduces the squared distance from the desired
+    class counts the most. Source: the idea of scikit-learn's StratifiedGroupKFold.
     """
     _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     _, class_of_row = np.unique(labels, return_inverse=True)
@@ -197,7 +196,7 @@ def deal_groups(labels: np.ndarray, groups: np.ndarray, *, shares: Sequence[floa
     np.add.at(counts, (group_of_row, class_of_row), 1)
     totals = counts.sum(axis=0)
     missing = np.outer(shares, totals)  # (bins, classes)
-    first_rows = np.unique(group_of_row, return_index=True)[1]  # rows come in random order: so do equal groups
+    first_rows = np.unique(group_of_row, return_index=True)[1]  # rows come in random order, and so do equal groups
     bin_of_group = np.zeros(len(sizes), np.int64)
     for group in np.lexsort((first_rows, -sizes)):
         gain = (counts[group] * (2 * missing - counts[group]) / totals).sum(axis=1)

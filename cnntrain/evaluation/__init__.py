@@ -1,1 +1,1 @@
-"""What a trained network is worth, and what it says of images."""
+"""Evaluating a trained network, and predicting with it."""

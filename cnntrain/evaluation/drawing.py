@@ -1,4 +1,4 @@
-"""Pictures with boxes on them: what a network predicted, and where the truth is known, that."""
+"""Pictures with boxes on them: the predicted box and, if known, the true one."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PREDICTED, TRUE = "red", "lime"
-SMALLEST = 240  # pixels of a picture's longer side
-LINE_SHARE = 1 / 200  # of a picture's longer side, that a line is wide
+SMALLEST = 240  # pixels, for a picture's longer side
+LINE_SHARE = 1 / 200  # line width as a fraction of a picture's longer side
 TEXT_SHARE = 1 / 25
 
 
 def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[np.ndarray, str]], text: str) -> "Image":
     """A picture of uint8 pixels (height, width, 1 or 3), enlarged if it is small, with boxes (4,), left, top, right
-    and bottom in pixels, and a color each. The text stands in the upper left corner."""
+    and bottom in pixels, each with its color. The text is in the upper left corner."""
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).convert("RGB")
@@ -42,7 +42,7 @@ def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[np.ndarray, str]], text
 
 
 def drawn_text(text: str) -> tuple[str, str | None]:
-    """A text as a picture shows it, and the file of its font (None: Pillow's own): escapes for what no font has."""
+    """A text as shown in a picture, and its font file (None: Pillow's own): characters that no font has are escaped."""
     shown = printable(text)
     if shown.isascii():
         return shown, None
@@ -51,7 +51,7 @@ def drawn_text(text: str) -> tuple[str, str | None]:
 
 
 class PictureFolder:
-    """A folder that pictures are written to, each under a different name."""
+    """A folder that pictures are written to, each with a different name."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -62,7 +62,7 @@ class PictureFolder:
             raise ConfigError(f"--draw={path}: can't be made: {error.strerror}; name another folder") from error
 
     def add(self, name: str, picture: "Image") -> None:
-        """Writes a PNG that is called as the image was, but for its folder and suffix."""
+        """Writes a PNG named after the image, without its folder and suffix."""
         stem = Path(name).stem
         number = 1
         while stem in self.names:

@@ -1,4 +1,4 @@
-"""Measuring a trained network on examples as they are: after training, and by `cnntrain evaluate`."""
+"""Evaluating a trained network on unaugmented examples: after training, and with `cnntrain evaluate`."""
 
 import dataclasses
 import json
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from cnntrain.models.box_head import BoxHead
 
-DRAWN = 100  # pictures of a split
+DRAWN = 100  # pictures per split
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a run folder records: the experiment, and what its network expects and predicts."""
+    """The records of a run folder: the experiment, and what its network expects and predicts."""
 
     run_dir: RunDir
     experiment: Experiment
@@ -43,14 +43,14 @@ class TrainedRun:
 
     @property
     def box_head(self) -> "BoxHead | None":
-        """What the network's boxes stand for, None where it learned none. Loads TensorFlow."""
+        """The meaning of the network's box output, None if it has none. Loads TensorFlow."""
         backend.load()
         from cnntrain.models.box_head import box_head
 
         return box_head(self.experiment.model, loss=self.experiment.box_loss)
 
     def load_model(self) -> "keras.Model":
-        """The network of the best epoch; raises DataError where it is damaged."""
+        """The network of the best epoch; raises DataError if it is damaged."""
         backend.load()
         try:
             return load_network(self.run_dir.model)
@@ -59,7 +59,7 @@ class TrainedRun:
 
 
 def read_run(path: Path) -> TrainedRun:
-    """What a run folder records; raises DataError where something is missing or damaged. Loads no TensorFlow."""
+    """Reads a run folder; raises DataError if something is missing or damaged. Doesn't load TensorFlow."""
     run_dir = RunDir.open(path)
     record = run_dir.read_record()
     experiment = parse_recorded(run_dir.read_config(), where=run_dir.config)
@@ -70,8 +70,8 @@ def read_run(path: Path) -> TrainedRun:
 
 
 def predictor(model: "keras.Model", box_head: "BoxHead | None") -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":
-    """The function that gives a batch's class probabilities (batch, classes) and, with a head for them, boxes
-    (batch, 4), in fractions of the images as the network sees them."""
+    """A function that returns a batch's class probabilities (batch, classes) and, with a box head, boxes (batch, 4) as
+    fractions of the images as the network sees them."""
     import tensorflow as tf
 
     from cnntrain.evaluation.loop import named
@@ -94,7 +94,7 @@ def predict_split(
     limit: int | None = None,
     box_head: "BoxHead | None" = None,
 ) -> SplitPredictions:
-    """The predictions on a split, or on its first `limit` batches."""
+    """The predictions for a split, or for its first `limit` batches."""
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.reading_errors import unreadable_file_named
     from cnntrain.models.box_head import intersection_over_union
@@ -118,8 +118,8 @@ def predict_split(
 
 
 def boxes_in(boxes: np.ndarray, sizes: np.ndarray, network_input: NetworkInput) -> np.ndarray:
-    """Left, top, right and bottom (n, 4) in pixels of images of `sizes` (n, 2), of boxes (n, 4) of what the network
-    saw of them."""
+    """Converts boxes (n, 4) in the network's input to left, top, right and bottom (n, 4) in pixels of the original
+    images, of `sizes` (n, 2)."""
     from cnntrain.data.boxes import in_image_pixels
 
     expected = network_input
@@ -137,10 +137,10 @@ def evaluate(
     draw: Path | None = None,
     tta: str | None = None,
 ) -> None:
-    """Measures a run's best network on a split of the experiment's data, or on `all` of them; prints the result.
+    """Evaluates a run's best network on a split of the experiment's data, or on `all` of it; prints the metrics.
 
-    Images go through the run's own preprocessing, and classes are matched by name. `own_data`: these are meant
-    to be the data that the run was trained on, divided as they were then. Pictures of boxes are written to `draw`.
+    Images go through the run's own preprocessing, and classes are matched by name. `own_data`: these should be the
+    data that the run was trained on, with the same splits. Pictures of boxes are written to `draw`.
     `tta`: see with_views.
     """
     data = trained.experiment.data
@@ -175,7 +175,7 @@ def evaluate(
 
 
 def examples_to_evaluate(trained: TrainedRun, labeled: LabeledImages, split: str, *, title: str) -> Examples:
-    """A split, or `all`, with the classes that the run knows; raises DataError where that can't be measured."""
+    """A split, or `all`, with the run's classes; raises DataError if it can't be evaluated."""
     table = with_classes(labeled.train.table, trained.class_names, title=title)
     rows = np.arange(len(table.labels)) if split == "all" else labeled.split(split).rows
     if not len(rows):
@@ -187,7 +187,7 @@ def examples_to_evaluate(trained: TrainedRun, labeled: LabeledImages, split: str
 
 
 def draw_worst(predictions: SplitPredictions, network_input: NetworkInput, pictures: PictureFolder) -> None:
-    """Writes pictures with the true and the predicted box: those that fit worst, up to a number, come first."""
+    """Writes pictures with the true and the predicted box: a limited number, starting with the worst fit."""
     examples = predictions.examples
     table, classes = examples.table, examples.table.class_names
     if predictions.ious is None or predictions.boxes is None or predictions.has_box is None or table.boxes is None:
@@ -207,7 +207,7 @@ def draw_worst(predictions: SplitPredictions, network_input: NetworkInput, pictu
 
 
 def with_classes(table: Table, class_names: Sequence[str], *, title: str) -> Table:
-    """The same examples with classes numbered as in `class_names`; raises DataError where there are others."""
+    """The same examples with classes numbered as in `class_names`; raises DataError for other classes."""
     numbers = {name: number for number, name in enumerate(class_names)}
     strange = [name for name in table.class_names if name not in numbers]
     if strange:

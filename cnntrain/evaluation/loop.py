@@ -1,4 +1,4 @@
-"""Batches run many at a time in one call of a graph: loss, accuracy and the fit of boxes, added up there."""
+"""Runs many batches per graph call, and adds up loss, accuracy and box overlap inside the graph."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,27 +16,27 @@ TotalsAndWait = tuple[tf.Tensor, tf.Tensor]
 
 
 def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
-    """A model's outputs by name: a model of one output gives it bare."""
+    """A model's outputs by name: a model with one output returns it bare."""
     return outputs if isinstance(outputs, Mapping) else {"class": outputs}
 
 
 class Pace:
-    """How many steps to run in a call, so that one takes about a second, and how long calls waited for batches.
+    """How many steps to run per call, so that a call takes about a second, and how long calls waited for batches.
 
-    Python hears signals, and the display moves, only between calls.
+    Python handles signals, and the display is updated, only between calls.
     """
 
     def __init__(self) -> None:
         self.steps = 1
         self.calls = 0
-        self.waited = 0.0  # seconds, of all calls
+        self.waited = 0.0  # seconds, over all calls
 
     def next(self, remaining: int) -> int:
-        """The number of steps of the next call."""
+        """The number of steps in the next call."""
         return min(self.steps, remaining)
 
     def record(self, steps: int, seconds: float) -> None:
-        """Learns from a call; the first one, which builds the graph, tells nothing."""
+        """Learns from a call; the first one, which builds the graph, is ignored."""
         self.calls += 1
         if self.calls > 1:
             wanted = int(SECONDS_PER_CALL * steps / max(seconds, 1e-6))
@@ -44,11 +44,11 @@ class Pace:
 
 
 class Sums:
-    """Loss and accuracy over many batches, which every call of the graph takes and gives back.
+    """Loss and accuracy over many batches, passed to and returned from every graph call.
 
-    They are added up in float64, one batch after another, so that it does not matter which of them a call has.
-    With a `box_head` also how well boxes fit. Keras's metrics are variables, whose updates in every step cost a
-    small network a twelfth of its speed.
+    They are added up in float64, one batch after another, so that it does not matter how batches are divided into
+    calls. With a `box_head`, box overlap is included. Keras's metrics are variables, and updating them in every step
+    costs a small network a twelfth of its speed.
     """
 
     def __init__(self, box_head: BoxHead | None = None) -> None:
@@ -56,13 +56,13 @@ class Sums:
         self.reset()
 
     def reset(self) -> None:
-        """Begins anew."""
-        # of loss, hits and images; and of boxes, their IoUs, and hits with an IoU of 0.5 and 0.75
+        """Starts over."""
+        # sums of loss, correct predictions and images; and of boxes, IoUs, and correct with an IoU of 0.5 and 0.75
         self.totals = np.zeros(3 if self.box_head is None else 5 + len(GOOD_IOUS))
 
     @property
     def loss(self) -> float:
-        """The mean loss of an image."""
+        """The mean loss per image."""
         return float(self.totals[0] / self.totals[2])
 
     @property
@@ -71,7 +71,7 @@ class Sums:
         return float(self.totals[1] / self.totals[2])
 
     def metrics(self) -> dict[str, float]:
-        """All of them by name; those of boxes are means over the images that have one, 0 where none has."""
+        """All metrics by name; box metrics are means over the images that have a box, 0 if none has."""
         found = {"loss": self.loss, "accuracy": self.accuracy}
         if self.box_head is not None:
             names = ("mean_iou", *GOOD_IOUS)
@@ -85,7 +85,7 @@ class Sums:
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
     ) -> tf.Tensor:
-        """What a batch of that mean loss adds to the totals, float64."""
+        """The float64 values that a batch with that mean loss adds to the totals."""
         images = tf.cast(tf.shape(targets["class"])[0], tf.float64)
         hits = tf.equal(tf.argmax(targets["class"], axis=1), tf.argmax(outputs["class"], axis=1))
         sums = [tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images]
@@ -98,8 +98,8 @@ class Sums:
 
 
 def next_timed(iterator: tf.data.Iterator) -> tuple[tuple, tf.Tensor]:
-    """The next batch, and the float64 seconds for which it was waited: inside a graph, whose loops go round once
-    a step is done. A GPU may still be busy with that step meanwhile."""
+    """The next batch, and the float64 seconds spent waiting for it: inside a graph, whose loop continues once a step is
+    done. Meanwhile, a GPU may still be busy with that step."""
     start = tf.timestamp()
     with tf.control_dependencies([start]):
         batch = next(iterator)
@@ -116,7 +116,7 @@ def run_paced(
     *,
     done: int = 0,
 ) -> Iterator[int]:
-    """Runs the graph for a number of steps, about a second a call; yields the number done so far."""
+    """Runs the graph for a number of steps, about a second per call; yields the number done so far."""
     start = time.perf_counter()
     iterator = iter(batches)
     pace.waited += time.perf_counter() - start
@@ -132,9 +132,9 @@ def run_paced(
 
 
 class EvaluationLoop:
-    """Loss, accuracy and the fit of boxes over batches, without a change to the model.
+    """Loss, accuracy and box overlap over batches, without changing the model.
 
-    The loss is the plain cross-entropy of the class output: no smoothing, class weights, boxes or penalties, so
+    The loss is the plain cross-entropy of the class output, without smoothing, class weights, boxes or penalties, so
     that runs that differ in those can be compared. `frozen`: as in TrainingLoop.
     """
 
@@ -155,7 +155,7 @@ class EvaluationLoop:
 
     @tf.function
     def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> TotalsAndWait:
-        """So many batches, in one call of the graph; the totals with theirs, and the seconds waited."""
+        """Runs a number of batches in one graph call; returns the new totals, and the seconds spent waiting."""
         waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
             (images, targets, weights), seconds = next_timed(iterator)

@@ -1,4 +1,4 @@
-"""What a classifier's predictions are worth: plain numbers from probabilities and labels."""
+"""Metrics of a classifier: plain numbers from probabilities and labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,9 @@ GOOD_IOUS = {"accuracy_iou_50": 0.5, "accuracy_iou_75": 0.75}
 def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     """All metrics of one split.
 
-    probabilities (n, classes), labels (n,). `accuracy_interval` is Wilson's, of 95 %; `confusion[true][predicted]`
-    counts examples; `top_5_accuracy` is there with more than ten classes. Precision of a class that was never
-    predicted, and recall of one without examples, are 0.
+    probabilities (n, classes), labels (n,). `accuracy_interval` is Wilson's 95% interval;
+    `confusion[true][predicted]` counts examples; `top_5_accuracy` is included with more than ten classes. Precision of
+    a class that was never predicted, and recall of one without examples, are 0.
     """
     from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -50,7 +50,7 @@ def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, class_
 
 
 def box_metrics(ious: np.ndarray, right: np.ndarray, has_box: np.ndarray) -> dict[str, Any]:
-    """How well boxes fit, over the examples that have one: IoU (n,), whether the class is right (n,), and which do.
+    """Box metrics over the examples that have a box: IoU (n,), whether the class is right (n,), and which have a box.
 
     `accuracy_iou_50` is the share of examples with the right class and an IoU of at least 0.5.
     """

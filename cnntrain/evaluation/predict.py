@@ -35,7 +35,7 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class ImageNetwork:
-    """A network of keras.applications as Keras trained it on ImageNet."""
+    """A network in keras.applications, trained on ImageNet by Keras."""
 
     application: Application
     network_input: NetworkInput
@@ -43,7 +43,7 @@ class ImageNetwork:
     box_head: None = None
 
     def load_model(self) -> "keras.Model":
-        """The whole network with Keras's weights; raises DataError where they can't be had."""
+        """The whole network with Keras's weights; raises DataError if they aren't available."""
         return self.application.build(self.network_input.shape, len(self.class_names))
 
 
@@ -57,10 +57,10 @@ def predict(
     draw: Path | None = None,
     tta: str | None = None,
 ) -> None:
-    """Gives `output` the prediction for each image in turn; a folder stands for the images below it.
+    """Passes the prediction for each image in turn to `output`; a folder stands for the images below it.
 
-    Pictures with boxes are written to `draw`. What can't be used is named in a DataError after the predictions for all
-    others. `tta`: see with_views.
+    Pictures with boxes are written to `draw`. Files that can't be used are listed in a DataError after all predictions.
+    `tta`: see with_views.
     """
     names, problems = list_files(paths)
     if not names:
@@ -97,7 +97,7 @@ def list_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
 
 
 def find_network(name: str, *, resize: str | None, crop_box: list[float] | None) -> TrainedRun | ImageNetwork:
-    """The run of that folder, or Keras's network of that name; raises DataError where it is neither."""
+    """The run in that folder, or Keras's network of that name; raises DataError if it is neither."""
     is_path = os.path.lexists(name) or os.sep in name
     backbone = None if is_path else find_backbone(name)
     if backbone is not None:
@@ -135,7 +135,7 @@ def image_network(backbone: str, *, resize: str, crop_box: list[float] | None) -
 
 
 def examine(names: Sequence[str], network: TrainedRun | ImageNetwork, *, given: set[str]) -> "list[Checked]":
-    """Looks at the files; notes and the like that lie beside images are left out, unless they are `given`."""
+    """Checks the files; notes and similar files next to images are left out, unless they are `given`."""
     data = network.experiment.data if isinstance(network, TrainedRun) else None
     checked = check_files(
         os.getcwd(),
@@ -154,7 +154,7 @@ def classify(
     pictures: PictureFolder | None = None,
     tta: str | None = None,
 ) -> Iterator[Prediction]:
-    """The prediction for each file, of files that were found good; pictures of them with boxes are written."""
+    """The prediction for each usable file; also writes pictures with boxes."""
     backend.load()
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.reading_errors import unreadable_file_named
@@ -180,14 +180,14 @@ def classify(
 
 
 def sizes_of(files: "Sequence[Checked]", *, upright: bool) -> np.ndarray:
-    """Heights and widths (n, 2) of files as they are read."""
+    """Heights and widths (n, 2) of the files as they are read."""
     sizes = [(file.finding.height, file.finding.width) for file in files]
     stored = [not upright and file.finding.orientation >= 5 and not file.finding.convert for file in files]
     return np.array([size[::-1] if turned else size for size, turned in zip(sizes, stored, strict=True)])
 
 
 def as_examples(files: "Sequence[Checked]", class_names: Sequence[str], *, upright: bool) -> Examples:
-    """The files as examples of no class, turned as EXIF says or not."""
+    """The files as examples without a class, with or without EXIF orientation applied."""
     count = len(files)
     table = Table(
         images=as_images(files, upright=upright),

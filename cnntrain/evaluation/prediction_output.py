@@ -18,8 +18,8 @@ SIDES = ("left", "top", "right", "bottom")
 
 
 class Prediction(NamedTuple):
-    """A file's name and probabilities (classes,), and where its object is: left, top, right and bottom (4,) in
-    pixels of the upright image; None where the network does not tell."""
+    """A file's name, its probabilities (classes,), and where its object is: left, top, right and bottom (4,) in
+    pixels of the upright image; None if the network does not predict boxes."""
 
     name: str
     probabilities: np.ndarray
@@ -27,7 +27,7 @@ class Prediction(NamedTuple):
 
 
 class Best(NamedTuple):
-    """A file's name, its most probable classes with their probabilities, and its box by side, or none."""
+    """A file's name, its most probable classes with their probabilities, and its box, if any, by side."""
 
     name: str
     top: list[tuple[str, float]]
@@ -38,8 +38,8 @@ class Best(NamedTuple):
 class PredictionOutput:
     """Shows the `top` most probable classes of each image.
 
-    JSON and CSV are written while images are classified, so that memory does not grow with their number; a
-    table's columns are as wide as its longest entry, so that it is drawn at the end.
+    JSON and CSV are written as images are classified, so that memory does not grow with their number; a table is
+    drawn at the end, since its columns are as wide as the longest entry.
     """
 
     top: int
@@ -62,7 +62,7 @@ class PredictionOutput:
 
 
 def write_table(predictions: Iterable[Best], places: int) -> None:
-    """A line an image."""
+    """A line per image."""
     table = Table("image", *(f"{place}." for place in range(1, places + 1)))
     for name, top, box in predictions:
         if box and len(table.columns) == 1 + places:
@@ -74,7 +74,7 @@ def write_table(predictions: Iterable[Best], places: int) -> None:
 
 
 def write_json(predictions: Iterable[Best], places: int) -> None:
-    """A list on one line, closed even where an image stops it."""
+    """A list on one line, closed even if an image fails."""
     separator = "["
     try:
         for name, best, box in predictions:
@@ -87,7 +87,7 @@ def write_json(predictions: Iterable[Best], places: int) -> None:
 
 
 def write_csv(predictions: Iterable[Best], places: int) -> None:
-    """A header, and a row an image."""
+    """A header, and a row per image."""
     header = [f"{column}_{place}" for place in range(1, places + 1) for column in ("class", "probability")]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for number, (name, best, box) in enumerate(predictions):

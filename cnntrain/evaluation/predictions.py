@@ -1,4 +1,4 @@
-"""What a network predicted for each example: predictions.csv, from which pages and comparisons are made."""
+"""The predictions for each example: predictions.csv, on which reports and comparisons are based."""
 
 import csv
 import io
@@ -22,9 +22,9 @@ PROBABILITY = "probability: "
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """What a network predicted for examples: probabilities (n, classes) and, where it learned them, boxes (n, 4) in
-    fractions of what it saw. `ious` (n,) compare those with the true ones (n, 4), where `has_box` (n,) says that
-    there are."""
+    """A network's predictions for examples: probabilities (n, classes) and, if it learned boxes, boxes (n, 4) as
+    fractions of its input. `ious` (n,) compare them with the true boxes (n, 4), for examples that have one
+    (`has_box`, (n,))."""
 
     examples: Examples
     probabilities: np.ndarray
@@ -42,7 +42,7 @@ class SplitPredictions:
         return results | box_metrics(self.ious, self.probabilities.argmax(axis=1) == labels, self.has_box)
 
     def box_predictions(self) -> "BoxPredictions | None":
-        """The boxes as they are kept; None where they were not learned."""
+        """The boxes as they are saved; None if they were not learned."""
         if self.boxes is None or self.true_boxes is None or self.ious is None or self.has_box is None:
             return None
         there = self.has_box
@@ -55,8 +55,8 @@ class SplitPredictions:
 
 @dataclass(frozen=True)
 class BoxPredictions:
-    """Boxes of n examples, float32 (n, 4): center y, center x, height and width in fractions of the image as the
-    network saw it. `ious` (n,) and `true` are NaN where an example has no box."""
+    """Boxes for n examples, float32 (n, 4): center y, center x, height and width as fractions of the image as the
+    network saw it. `ious` (n,) and `true` are NaN if an example has no box."""
 
     true: np.ndarray
     predicted: np.ndarray
@@ -64,22 +64,22 @@ class BoxPredictions:
 
     @classmethod
     def of_splits(cls, predictions: Mapping[str, SplitPredictions]) -> "BoxPredictions | None":
-        """Those on one split after another; None where boxes were not learned."""
+        """The boxes of one split after another; None if boxes were not learned."""
         parts = [found.box_predictions() for found in predictions.values()]
         known = [part for part in parts if part is not None]
         return cls.from_numbers(np.concatenate([part.numbers() for part in known])) if known else None
 
     @classmethod
     def from_numbers(cls, numbers: np.ndarray) -> "BoxPredictions":
-        """Those of the numbers (n, 9) under BOX_COLUMNS."""
+        """The boxes with these numbers (n, 9) for BOX_COLUMNS."""
         return cls(true=numbers[:, 1:5], predicted=numbers[:, 5:], ious=numbers[:, 0])
 
     def numbers(self) -> np.ndarray:
-        """What stands under BOX_COLUMNS: (n, 9)."""
+        """The values for BOX_COLUMNS: (n, 9)."""
         return np.concatenate([self.ious[:, np.newaxis], self.true, self.predicted], axis=1)
 
     def only(self, chosen: np.ndarray) -> "BoxPredictions":
-        """Some of them: places (m,), or truth values (n,)."""
+        """A selection, by positions (m,) or booleans (n,)."""
         return BoxPredictions.from_numbers(self.numbers()[chosen])
 
 
@@ -88,7 +88,7 @@ class Predictions:
     """Predictions for n examples, in the order of their splits.
 
     `ids` are int64 (n,), as in Table; `names` are paths, or numbers within the source; `labels` and `predicted` are
-    class numbers (n,); `probabilities` float32 (n, classes). `boxes` are there where a run learned them.
+    class numbers (n,); `probabilities` float32 (n, classes). `boxes` are present if a run learned them.
     """
 
     ids: np.ndarray
@@ -105,7 +105,7 @@ class Predictions:
 
     @classmethod
     def of_splits(cls, predictions: Mapping[str, SplitPredictions]) -> "Predictions":
-        """The predictions on one split after another, by the split's name."""
+        """The predictions for one split after another, by the split's name."""
         parts = [(name, found.examples.table, found.examples.rows) for name, found in predictions.items()]
         probabilities = np.concatenate([found.probabilities for found in predictions.values()])
         return cls(
@@ -120,11 +120,11 @@ class Predictions:
         )
 
     def split(self, name: str) -> "Predictions":
-        """Those of one split."""
+        """The predictions for one split."""
         return self.only(self.splits == name)
 
     def only(self, chosen: np.ndarray) -> "Predictions":
-        """Some of them: places (m,), or truth values (n,)."""
+        """A selection, by positions (m,) or booleans (n,)."""
         return Predictions(
             ids=self.ids[chosen],
             names=self.names[chosen],
@@ -138,16 +138,16 @@ class Predictions:
 
     @property
     def hits(self) -> np.ndarray:
-        """Which are right (n,)."""
+        """Which predictions are right (n,)."""
         return self.predicted == self.labels
 
     @property
     def confidence(self) -> np.ndarray:
-        """The probability (n,) of the class that was predicted."""
+        """The probability (n,) of the predicted class."""
         return self.probabilities[np.arange(len(self)), self.predicted]
 
     def write(self, path: Path) -> None:
-        """Writes them; float32 numbers keep every digit, and names their bytes. Missing boxes are left empty."""
+        """Writes the file; float32 numbers keep every digit, names their bytes. Missing boxes are left empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         box_columns = BOX_COLUMNS if self.boxes else ()
@@ -163,7 +163,7 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Those of a file; raises DataError where it is not one that `write` wrote, or a version without boxes."""
+        """Reads a file; raises DataError unless `write`, or a version without boxes, wrote it."""
         try:
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 header, *rows = csv.reader(file)
@@ -188,5 +188,5 @@ class Predictions:
 
 
 def box_numbers(rows: list[list[str]]) -> np.ndarray:
-    """float32 (n, 9) of what stands under BOX_COLUMNS; NaN where nothing does."""
+    """float32 (n, 9) from the values in BOX_COLUMNS; NaN for missing ones."""
     return np.array([[number or "nan" for number in row] for row in rows], np.float32)

@@ -1,4 +1,4 @@
-"""Predictions averaged over views of an image: its mirror image, and parts of it."""
+"""Test-time augmentation: predictions averaged over views of an image, its flips and crops."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     import keras
 
 KINDS = ("flip", "flip_crops")
-PART = 0.875  # of each side: what a crop keeps
+PART = 0.875  # the fraction of each side that a crop keeps
 
 
 def check_tta(kind: str | None, *, boxes: bool) -> None:
-    """Raises ConfigError for a network that gives boxes: those of views lie elsewhere."""
+    """Raises ConfigError for a network that predicts boxes: they would be elsewhere in each view."""
     if kind and boxes:
         raise ConfigError(f"--tta={kind}: averages probabilities only, and this run learned boxes too; leave it out")
 
 
 def with_views(model: "keras.Model", kind: str | None) -> "keras.Model":
-    """The network whose class probabilities are the mean over views of the images; the same network for None.
+    """A network whose class probabilities are the mean over views of the images; the same network for None.
 
-    `flip`: the image and its mirror image. `flip_crops`: also five parts of 0.875 of each side, from the corners
-    and the center, resized to the whole, and theirs: twelve views.
+    `flip`: the image and its mirror image. `flip_crops`: also five crops of 0.875 of each side, from the corners
+    and the center, resized to full size, and their mirror images: twelve views.
     """
     if kind is None:
         return model
@@ -38,7 +38,7 @@ def with_views(model: "keras.Model", kind: str | None) -> "keras.Model":
 
 
 def crops(images: "keras.KerasTensor") -> "Iterator[keras.KerasTensor]":
-    """The parts of images (batch, height, width, channels) at the four corners and in the center, at their size."""
+    """Crops of images (batch, height, width, channels) from the four corners and the center, at the images' size."""
     import keras
 
     height, width = images.shape[1:3]

@@ -9,9 +9,9 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 @keras.saving.register_keras_serializable(package="cnntrain")
 class Curve(LearningRateSchedule):
-    """A straight rise to `peak`, then another schedule (None: constant), divided by (1 + decay · update).
+    """A linear warm-up to `peak`, then another schedule (None: constant), divided by (1 + decay · update).
 
-    Keras counts batches, also those that only add to an accumulated gradient; `decay` counts updates. The
+    Keras counts batches, including those that only accumulate a gradient; `decay` counts updates. The
     curves' lengths are in batches.
     """
 
@@ -32,7 +32,7 @@ class Curve(LearningRateSchedule):
         self.batches_per_update = batches_per_update
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The rate (a float32 scalar) of the batch of number `step`, from 0."""
+        """The rate (a float32 scalar) for batch number `step`, counted from 0."""
         step = tf.cast(step, tf.float32)
         rate = tf.constant(self.peak, tf.float32)
         if self.after_warmup is not None:
@@ -57,7 +57,7 @@ class Curve(LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict) -> "Curve":
-        """The curve that `get_config` described."""
+        """The curve described by `get_config`."""
         after = config["after_warmup"] and keras.saving.deserialize_keras_object(config["after_warmup"])
         return cls(**{**config, "after_warmup": after})
 

@@ -16,19 +16,19 @@ UNDECAYED = ("bias", "gamma", "beta")
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """What all optimizers share.
+    """The settings that all optimizers share.
 
-    `decay`: the learning rate is divided by (1 + decay · step), as the chapter's `decay=` did.
-    `weight_decay`: each update takes weight_decay · learning rate · w off a weight (Keras's is decoupled:
-    with momentum 0.9 it is about ten times weaker than a paper's L2); biases and normalization are spared.
+    `decay`: the learning rate is divided by (1 + decay · step), as with `decay=` in the chapter.
+    `weight_decay`: each update subtracts weight_decay · learning rate · w from a weight (Keras's is decoupled:
+    with momentum 0.9 it is about ten times weaker than a paper's L2); biases and normalization are exempt.
     `l2`: the papers' weight decay: l2/2 · sum(w²) is added to the loss, so that a weight's gradient grows by
-    l2 · w before momentum and clipping; biases and normalization are spared, and the reported loss is
-    without it.
-    `clip_norm`: the bound of all gradients' common norm. `clip_value`: that of each element.
-    `gradient_accumulation_steps`: the number of batches that make one update. `ema_momentum`: the weights that are
-    evaluated and saved are an exponential moving average of those that are trained.
-    `phases`: values of single phases by the phase's name, for what is null here; a value that is given here wins.
-    A phase that gives no values takes those of `all`.
+    l2 · w before momentum and clipping; biases and normalization are exempt, and the reported loss does not
+    include it.
+    `clip_norm`: the limit on the global norm of all gradients. `clip_value`: the limit on each element.
+    `gradient_accumulation_steps`: the number of batches per update. `ema_momentum`: the weights that are
+    evaluated and saved are an exponential moving average of the trained weights.
+    `phases`: values for single phases, by phase name, for settings that are null here; a value that is set here wins.
+    A phase without values uses those of `all`.
     """
 
     name: str
@@ -53,9 +53,9 @@ class Optimizer:
             self.for_phase(phase)
 
     def for_phase(self, phase: str) -> Self:
-        """The optimizer of one phase, with no value left open: given here, or by the phase, or the default.
+        """The optimizer for one phase, with every value filled in: from here, from the phase, or the default.
 
-        Raises ValueError where the phase gives values that this optimizer does not take.
+        Raises ValueError if the phase sets values that this optimizer does not have.
         """
         cls: type = type(self)
         annotations = {name: kind for name, kind in fields_of(cls).items() if name not in ("name", "phases")}
@@ -75,7 +75,7 @@ class Optimizer:
 
     @property
     def batches_per_update(self) -> int:
-        """How many batches make one update."""
+        """The number of batches per update."""
         return self.gradient_accumulation_steps or 1
 
     def arguments(self) -> dict[str, Any]:
@@ -90,8 +90,8 @@ class Optimizer:
     ) -> "keras.optimizers.Optimizer":
         """Keras's optimizer, with the learning rate as a function of the step.
 
-        `factors`: each variable's own, in the order in which the optimizer is built on them (weight_decay goes on
-        at the common rate).
+        `factors`: one for each variable's learning rate, in the order in which the optimizer is built on them
+        (weight_decay still uses the common rate).
         """
         import keras
 
@@ -117,7 +117,7 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Sgd(Optimizer):
-    """Stochastic gradient descent, with momentum, and Nesterov's form of it."""
+    """Stochastic gradient descent, with classical or Nesterov momentum."""
 
     name: str = "sgd"
     learning_rate: Positive | None = 0.01
@@ -150,7 +150,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019: Adam whose weight decay is on."""
+    """Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019: Adam with weight decay turned on."""
 
     name: str = "adamw"
     weight_decay: NonNegative | None = 0.004
@@ -254,7 +254,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def loss_scaled(optimizer: "keras.optimizers.Optimizer", precision: str) -> "keras.optimizers.Optimizer":
-    """The optimizer with loss scaling where float16 needs it: small gradients would be 0."""
+    """The optimizer with loss scaling if float16 needs it: small gradients would become 0."""
     import keras
 
     if precision == "mixed_float16":

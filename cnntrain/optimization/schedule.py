@@ -1,4 +1,4 @@
-"""A schedule is a mapping of named phases: for how long, and how the learning rate moves in each."""
+"""A schedule is a mapping of named phases: how long each one is, and how the learning rate changes in it."""
 
 import math
 from collections.abc import Mapping
@@ -20,22 +20,22 @@ LAST_STAGES = r"last_(?:(\d+)_)?stages?"
 class Phase:
     """One stretch of training.
 
-    `epochs` null: as many as reach both `minimum_epochs` and `minimum_steps`, so that a small data set,
-    whose epochs are short, gets more of them.
+    `epochs` null: enough to reach both `minimum_epochs` and `minimum_steps`, so that a small data set,
+    whose epochs are short, gets more epochs.
 
-    `learning_rate_schedule` is the curve that optimizer.learning_rate follows, anew in each phase:
+    `learning_rate_schedule` is the curve that optimizer.learning_rate follows; it restarts in each phase:
 
     constant: no change; inverse_time: 1 / (1 + decay_rate · epochs / decay_epochs);
     step: · decay_rate after every `decay_epochs`; exponential: the same, smoothly;
-    cosine: half a cosine down to `final_fraction` of it; one_cycle: a straight rise from a 25th in the first
-    30 % of the phase, then half a cosine down to `final_fraction`.
+    cosine: a half cosine down to `final_fraction` of it; one_cycle: a linear rise from 1/25 over the first
+    30% of the phase, then a half cosine down to `final_fraction`.
 
-    `warmup_epochs`: before that, a straight rise from near 0 over this many epochs (not with one_cycle).
+    `warmup_epochs`: before that, a linear rise from near 0 over this many epochs (not with one_cycle).
     `early_stopping_patience`: the phase ends after this many epochs without a gain in validation accuracy
     of more than `early_stopping_min_delta`; null: never.
 
     `trainable`: which layers are trained; the others are frozen. `all`; `head`, the layers above the features;
-    `last_stage`, `last_2_stages`, … (a stage is what lies between two halvings of the image's side, as in the
+    `last_stage`, `last_2_stages`, … (a stage is the layers between two halvings of the resolution, as in the
     papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the
     names.
     `batchnorm`: whether BatchNormalization in trained layers keeps adapting (`train`), or stays `frozen`: its
@@ -50,7 +50,7 @@ class Phase:
     `image_size`: training images of this phase are so large, [height, width]; null: as model.image_size says, at which
     all phases are validated. Small first, then large, saves time.
     `cache_views`: the frozen part sees this many augmented views of each training image, once each, instead of a
-    new one every epoch; null: a new one every epoch (without augmentation there is only one).
+    new view every epoch; null: a new view every epoch (without augmentation there is only one).
     """
 
     epochs: Count | None = None
@@ -87,7 +87,7 @@ class Phase:
             self.check_solved()
 
     def check_solved(self) -> None:
-        """Raises ValueError for settings of training where the head is solved."""
+        """Raises ValueError for training settings that don't apply if the head is solved."""
         if self.trainable not in ("head", ("head",)):
             raise ValueError(f"solver: logistic_regression needs trainable=head; received trainable={self.trainable}")
         if self.epochs not in (None, 1):
@@ -107,12 +107,12 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCache:
-    """Where the output of frozen layers is kept, so that it is computed once for each image.
+    """Where the output of frozen layers is cached, so that it is computed once for each image.
 
     `where`: memory; disk, below $CNNTRAIN_CACHE, where later runs with the same weights, images and settings find
-    it again; or off. `dtype`: what it is kept in. `limit_mb`: the bound of what is kept, in MiB; what would take
+    it again; or off. `dtype`: the data type of the cache. `limit_mb`: the size limit in MiB; anything that would take
     more is computed in every epoch.
-    `precision`: that of the frozen layers; null: the run's own.
+    `precision`: the precision of the frozen layers; null: the run's own.
     """
 
     where: Literal["memory", "disk", "off"] = "memory"
@@ -123,7 +123,7 @@ class FeatureCache:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The phases, in the order in which they run."""
+    """The phases, in the order they run."""
 
     phases: Mapping[str, Phase]
 
@@ -139,9 +139,9 @@ class Schedule:
 def learning_rate_curve(
     phase: Phase, optimizer: "Optimizer", *, steps_per_epoch: int, epochs: int
 ) -> "LearningRateSchedule":
-    """The learning rate of a phase as Keras wants it: a function of the optimizer's count of batches.
+    """The learning rate of a phase in the form Keras wants: a function of the optimizer's batch count.
 
-    `optimizer` is the phase's own, in which no value is open (see Optimizer.for_phase).
+    `optimizer` is the phase's own, with every value filled in (see Optimizer.for_phase).
     """
     from keras.optimizers import schedules
 

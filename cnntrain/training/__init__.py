@@ -1,1 +1,1 @@
-"""A run, from its configuration to its last epoch."""
+"""Running training, from the configuration to the last epoch."""

@@ -1,4 +1,4 @@
-"""BatchNormalization's statistics, computed anew on training images ("precise BatchNorm").
+"""BatchNormalization's statistics, recomputed on training images ("precise BatchNorm").
 
 Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
 """
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-STEPS = 100  # batches that are enough for statistics
+STEPS = 100  # batches, enough for good statistics
 
 
 def adapting(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -29,9 +29,9 @@ def recalibrate(
     frozen: keras.Model | None = None,
     between_batches: Callable[[], None] = lambda: None,
 ) -> None:
-    """Sets the moving mean and variance of each adapting layer to those over all images of `batches`.
+    """Sets the moving mean and variance of each adapting layer to those over all images in `batches`.
 
-    `frozen` is run on the images first, as in TrainingLoop. No weight changes.
+    `frozen` runs on the images first, as in TrainingLoop. No weights change.
     """
     layers = adapting(model)
     if not layers:
@@ -39,7 +39,7 @@ def recalibrate(
     momenta = [layer.momentum for layer in layers]
     moments = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_mean.shape)) for layer in layers]
     for layer in layers:
-        layer.momentum = 0.0  # the moving statistics are then those of the last batch
+        layer.momentum = 0.0  # so that the moving statistics are those of the last batch
     seeds = [variable for variable in model.variables if "seed" in variable.name]
     states = [variable.numpy() for variable in seeds]
 

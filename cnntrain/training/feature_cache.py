@@ -1,4 +1,4 @@
-"""Never twice: what the frozen layers of a phase make of an image is computed once, and kept."""
+"""The feature cache: the output of a phase's frozen layers for each image is computed once, and kept."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ Allocate = Callable[[str, tuple[int, ...], str], np.ndarray]
 
 
 class FeatureBatches:
-    """Batches (features, targets, weights) of what was kept, in the order that `Batches` has of the images.
+    """Batches (features, targets, weights) from the cache, in the same order as the images in `Batches`.
 
     `arrays` by name: `features` (n, …), and `targets/NAME`, `weights/NAME` as in Batches, (n, …) each.
     """
@@ -66,9 +66,9 @@ def below(arrays: Mapping[str, tf.Tensor], prefix: str) -> dict[str, tf.Tensor]:
 
 
 class Views:
-    """Batches whose frozen part was run on the first `count` views of each image only, which then take turns.
+    """Batches for which the frozen part runs only on the first `count` views of each image, used in rotation.
 
-    A view is computed when its turn first comes: the one that epoch `first` would have seen, then the next.
+    A view is computed when it is first needed: the one that epoch `first` would have seen, then the next.
     """
 
     def __init__(self, frozen: "FrozenLayers", batches: Batches, *, first: int, count: int):
@@ -89,9 +89,9 @@ class Views:
 
 
 class FrozenLayers:
-    """The frozen part of a network in one phase: runs it, and keeps what it gives within the settings' bounds.
+    """The frozen part of a network in one phase: runs it, and caches its output within the settings' limits.
 
-    `between_batches` is called when a batch is done, and may raise.
+    `between_batches` is called after each batch, and may raise.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class FrozenLayers:
         self.between_batches = between_batches
         self.room_mib = float(settings.limit_mb)
         self.images_per_second: float | None = None
-        self.seconds = 0.0  # that keeping took
+        self.seconds = 0.0  # spent running the frozen layers
         self.features = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
 
     def reserve(self, what: str, images: int) -> bool:
-        """Whether the features of a number of images fit into what is left of the limit; says so either way."""
+        """Whether the features of this many images fit into the rest of the limit; reports it either way."""
         shape = self.network.output.shape[1:]
         mib = images * math.prod(shape) * np.dtype(self.settings.dtype).itemsize / MIB
         size = f"{'×'.join(map(str, shape))} for {images:,} {what}, {mib:,.1f} MiB in {self.settings.dtype}"
@@ -127,7 +127,7 @@ class FrozenLayers:
         return True
 
     def keep(self, batches: Batches, *, epoch: int, steps: int, label: str) -> FeatureBatches:
-        """The features of all examples as they are in an epoch, or of those of its first `steps` batches."""
+        """The features of all examples as seen in one epoch, or of those in its first `steps` batches."""
         start = time.perf_counter()
         if self.settings.where == "memory":
             arrays: dict[str, np.ndarray] = {}
@@ -165,7 +165,7 @@ class FrozenLayers:
             self.images_per_second = (count - size) / (time.perf_counter() - start)
 
     def _on_disk(self, batches: Batches, epoch: int, steps: int, label: str) -> dict[str, np.ndarray]:
-        """The arrays as files, found or made: a folder that is there is whole."""
+        """The arrays as files, found or created: if the folder exists, it is complete."""
         folder = cache_folder() / "features" / self._key(batches, epoch, steps)
         if not folder.is_dir():
             with whole_folder(folder) as temporary:
@@ -182,7 +182,7 @@ class FrozenLayers:
         return {path.stem.replace("-", "/", 1): np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
 
     def _key(self, batches: Batches, epoch: int, steps: int) -> str:
-        """A hash of all that decides the features: weights, layers, images, and how they are prepared."""
+        """A hash of everything that determines the features: weights, layers, images, and preprocessing."""
         digest = hashlib.blake2b(digest_size=16)
         for weight in self.network.get_weights():
             digest.update(np.ascontiguousarray(weight).data)
@@ -192,9 +192,9 @@ class FrozenLayers:
 
 
 def forget_oldest(kept: Path, limit: int) -> None:
-    """Removes the folders beside `kept` that were used longest ago, until all take at most `limit` bytes.
+    """Removes the least recently used folders next to `kept`, until all of them take at most `limit` bytes.
 
-    Those that a process is making are spared; what one has left unfinished is not, after a day.
+    Folders that a process is writing are spared; unfinished ones are removed after a day.
     """
     day_ago = time.time() - 24 * 3600
     used = {folder: folder.stat().st_mtime for folder in kept.parent.iterdir()}

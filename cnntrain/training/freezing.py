@@ -1,6 +1,6 @@
-"""Which layers train in a phase, and where a network can be cut so that what is frozen runs below the cut.
+"""Which layers train in a phase, and where a network can be cut so that the frozen part runs below the cut.
 
-A cut is a tensor that all paths through the network pass. What lies below the highest cut under which nothing
+A cut is a tensor that all paths through the network pass through. Everything below the highest cut under which nothing
 trains is frozen: it runs in inference mode, without dropout, and its output for an image never changes.
 """
 
@@ -19,7 +19,7 @@ from cnntrain.optimization.schedule import LAST_STAGES, Phase
 
 @dataclass(frozen=True)
 class Divided:
-    """A network in two: `frozen` (None: nothing is) below the cut, and `trained` above it, on shared layers."""
+    """A network in two parts: `frozen` (None: nothing) below the cut and `trained` above it, with shared layers."""
 
     frozen: keras.Model | None
     trained: keras.Model
@@ -27,7 +27,7 @@ class Divided:
 
 
 def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Sequence[str]) -> None:
-    """Raises ConfigError where a phase names layers that the network doesn't have."""
+    """Raises ConfigError if a phase names layers that the network doesn't have."""
     for name, phase in phases.items():
         chosen = trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
         if phase.image_size is not None:
@@ -37,7 +37,7 @@ def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Seque
 
 
 def check_solvable(model: keras.Model, chosen: set[str], *, key: str) -> None:
-    """Raises ConfigError where a head is more than a softmax on the features of frozen layers."""
+    """Raises ConfigError if a head is more than a softmax on the features of frozen layers."""
     weighted = [layer.name for layer in model.layers if layer.weights]
     head = [name for name in weighted if name in chosen]
     if head != ["class"] or not isinstance(model.get_layer("class"), keras.layers.Dense) or weighted == head:
@@ -66,7 +66,7 @@ def at_size(model: keras.Model, image_size: tuple[int, int]) -> keras.Model:
 
 
 def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[str]) -> Divided:
-    """Sets what trains in a phase, and divides the network; raises ConfigError where nothing would train."""
+    """Sets which layers train in a phase, and splits the network; raises ConfigError if nothing would train."""
     key = f"schedule.phases.{phase_name}.trainable"
     chosen = trainable_layers(model, phase.trainable, head=head, key=key)
     for layer in model.layers:
@@ -78,7 +78,7 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
     if not model.trainable_variables:
         raise ConfigError(f"{key}: expected layers that have weights to train; received {phase.trainable}")
     names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
-    if phase.solver == "logistic_regression":  # dropout below the head does nothing while it is solved
+    if phase.solver == "logistic_regression":  # dropout below the head has no effect while it is solved
         tensor = model.get_layer("class").input
     elif position := frozen_cut(model, chosen):
         tensor = model.operations[position].output
@@ -88,7 +88,7 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
 
 
 def set_momentum(model: keras.Model, momentum: float | None) -> None:
-    """Gives BatchNormalization a momentum for a phase; None: the layers' own, which other phases leave as it is."""
+    """Sets BatchNormalization's momentum for a phase; None: each layer's own, restored if another phase changed it."""
     for layer in model.layers:
         for part in (layer, *getattr(layer, "layers", ())):
             if isinstance(part, keras.layers.BatchNormalization):
@@ -97,7 +97,7 @@ def set_momentum(model: keras.Model, momentum: float | None) -> None:
 
 
 def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Sequence[str], key: str) -> set[str]:
-    """The names of the layers that `all`, `head`, `last_2_stages` or patterns of names mean."""
+    """The names of the layers that `all`, `head`, `last_2_stages` or name patterns stand for."""
     names = [layer.name for layer in model.layers]
     chosen: set[str] = set()
     for word in [words] if isinstance(words, str) else words:
@@ -117,9 +117,9 @@ def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Se
 
 
 def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
-    """The position of the highest cut below which nothing trains; 0, the input, where no layer is frozen.
+    """The position of the highest cut below which nothing trains; 0, the input, if no layer is frozen.
 
-    Dropout above the last frozen weights stays above the cut: it belongs to what trains.
+    Dropout above the last frozen weights stays above the cut: it belongs to the trained part.
     """
     highest, weights_below, noise_since = 0, False, False
     positions = set(cuts(model))
@@ -136,12 +136,12 @@ def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
 
 
 def is_random(layer: keras.layers.Layer) -> bool:
-    """Whether a layer draws random numbers: it then has a seed's state among its variables, besides weights."""
+    """Whether a layer draws random numbers: then its variables include a seed's state, in addition to weights."""
     return len(layer.variables) > len(layer.weights)
 
 
 def last_stages(model: keras.Model, count: int, *, key: str) -> list[str]:
-    """The layers of the last stages below the head."""
+    """The layers in the last stages below the head."""
     of_layer = stages(model)
     below_head = sorted({stage for name, stage in of_layer.items() if stage < max(of_layer.values())})
     weighted = {of_layer[layer.name] for layer in model.layers if layer.weights}
@@ -152,7 +152,7 @@ def last_stages(model: keras.Model, count: int, *, key: str) -> list[str]:
 
 
 def depth_factors(model: keras.Model, layer_decay: float) -> dict[str, float]:
-    """The learning rate's factor of each trainable variable, by its path: layer_decay^(stages below the head)."""
+    """The learning-rate factor of each trainable variable, by its path: layer_decay^(stages below the head)."""
     of_layer = stages(model)
     top = max(of_layer.values())
     return {

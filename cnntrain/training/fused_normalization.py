@@ -1,4 +1,4 @@
-"""BatchNormalization by TensorFlow's fused operation, in training steps."""
+"""BatchNormalization with TensorFlow's fused op, in training steps."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ IMAGE_AXES = 4
 
 @contextlib.contextmanager
 def fused_batch_normalization() -> Iterator[None]:
-    """Inside the block, Keras's BatchNormalization that trains on images runs as one operation.
+    """Inside the block, Keras's BatchNormalization runs as a single op when it trains on images.
 
-    Keras writes it out as a dozen, each of which goes through all the memory once more, and which bfloat16 leaves
-    for float32. The outcome is the same within rounding; layers, variables and what is saved stay Keras's own.
+    Keras uses a dozen ops instead, each with another pass through memory, and in float32 even under bfloat16. The
+    result is the same within rounding; layers, variables and saved files stay Keras's own.
     """
     written_out = keras.layers.BatchNormalization.call
 
@@ -32,13 +32,13 @@ def fused_batch_normalization() -> Iterator[None]:
 
 
 def can_be_fused(layer: Any, inputs: tf.Tensor) -> bool:
-    """Whether the operation does what the layer does: on images, channels last, on one device."""
+    """Whether the op computes the same as the layer: on images, channels last, on one device."""
     last = len(inputs.shape) - 1
     return len(inputs.shape) == IMAGE_AXES and layer.axis in (-1, last) and not (layer.renorm or layer.synchronized)
 
 
 def normalized(layer: Any, images: tf.Tensor) -> tf.Tensor:
-    """Images (batch, height, width, channels) by their own mean and variance, which move the layer's averages."""
+    """Normalizes images (batch, height, width, channels) with batch statistics, and updates the moving averages."""
     channels = images.shape[-1]
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=images,
@@ -50,7 +50,7 @@ def normalized(layer: Any, images: tf.Tensor) -> tf.Tensor:
         is_training=True,
     )
     pixels = tf.cast(tf.size(images) // channels, tf.float32)
-    biased = variance * (pixels - 1) / pixels  # the operation divides by one less, Keras does not
+    biased = variance * (pixels - 1) / pixels  # the op divides by n - 1, Keras by n
     for average, value in ((layer.moving_mean, mean), (layer.moving_variance, biased)):
         average.assign(average * layer.momentum + value * (1 - layer.momentum))
     return outputs

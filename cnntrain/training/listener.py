@@ -1,4 +1,4 @@
-"""What happens in training, told to whoever wants to know: checkpoints, history, trackers, the terminal."""
+"""Training events, for whoever listens: checkpoints, history, trackers, the terminal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from cnntrain.training.loop import TrainingLoop
 
 @dataclass(frozen=True, kw_only=True)
 class CallEnd:
-    """A call of the graph is over, about a second of steps: where the run stands, and the epoch's metrics so far."""
+    """A graph call (about a second of steps) has ended: the run's progress, and the epoch's metrics so far."""
 
     progress: Progress
     loop: TrainingLoop
@@ -20,9 +20,10 @@ class CallEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochEnd:
-    """An epoch is over, validated and counted; `row` is its row of the history.
+    """An epoch has ended, including validation; `row` is its row of the history.
 
-    `epoch_count`: of how many epochs, those of earlier phases included. `best`: of all so far. `last`: of its phase.
+    `epoch_count`: the total number of epochs, including earlier phases. `best`: it is the best so far. `last`: it is
+    the last of its phase.
     """
 
     progress: Progress
@@ -34,28 +35,28 @@ class EpochEnd:
 
 
 class Listener:
-    """Is told what happens; does nothing about it. Override what matters."""
+    """Receives training events and does nothing. Override the methods you need."""
 
     def phase_begins(self, title: str) -> None:
-        """A phase begins, or is resumed."""
+        """A phase begins or resumes."""
 
     def epoch_begins(self, label: str, step_count: int) -> None:
-        """The steps of an epoch begin, or are resumed."""
+        """The steps of an epoch begin or resume."""
 
     def call_ended(self, call: CallEnd) -> None:
-        """So many steps are done; may raise, where training is to end here."""
+        """A graph call has ended; may raise to end training here."""
 
     def steps_ended(self) -> None:
-        """The steps of an epoch are done, or broke off."""
+        """The steps of an epoch are done, or were interrupted."""
 
     def best_reached(self) -> None:
-        """The network, as it is now, is the best so far."""
+        """The network in its current state is the best so far."""
 
     def taken_back(self) -> None:
-        """The network is to be the best so far again."""
+        """The network should go back to the best so far."""
 
     def epoch_ended(self, epoch: EpochEnd) -> None:
-        """An epoch is over."""
+        """An epoch has ended."""
 
     def phase_ended(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """A phase is over, and its last epoch is accounted for."""
+        """A phase has ended, and the history row of its last epoch is complete."""

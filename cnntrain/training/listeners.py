@@ -1,4 +1,4 @@
-"""Who listens to every run: history.csv, signals, checkpoints, trackers, the terminal."""
+"""The listeners of every run: history.csv, signals, checkpoints, trackers, the terminal."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from cnntrain.training.listener import CallEnd, EpochEnd, Listener
 
 
 class HistoryFile(Listener):
-    """Keeps history.csv as the run stands."""
+    """Keeps history.csv up to date."""
 
     def __init__(self, run_dir: RunDir):
         self.run_dir = run_dir
@@ -23,23 +23,23 @@ class HistoryFile(Listener):
         self.run_dir.write_history(epoch.progress.history)
 
     def phase_ended(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Writes what came to the last row since."""
+        """Writes the additions to the last row."""
         self.run_dir.write_history(history)
 
 
 class Signals(Listener):
-    """Ends training between two calls, where a signal asks for it."""
+    """Ends training between two graph calls if a signal asks for it."""
 
     def __init__(self, requests: StopRequests):
         self.requests = requests
 
     def call_ended(self, call: CallEnd) -> None:
-        """Raises Stopped if a signal came."""
+        """Raises Stopped if a signal was received."""
         self.requests.raise_if_asked()
 
 
 class CheckpointWriter(Listener):
-    """Saves the state of the run when it is time."""
+    """Saves the state of the run when it is due."""
 
     def __init__(self, keeper: StateKeeper):
         self.keeper = keeper
@@ -50,7 +50,7 @@ class CheckpointWriter(Listener):
         self.keeper.save_within_epoch(call.progress, call.loop)
 
     def best_reached(self) -> None:
-        """Holds the best network."""
+        """Remembers the best network."""
         self.keeper.remember_best()
 
     def taken_back(self) -> None:
@@ -58,30 +58,30 @@ class CheckpointWriter(Listener):
         self.keeper.give_best()
 
     def epoch_ended(self, epoch: EpochEnd) -> None:
-        """Saves after an epoch; for how long training waited comes into its row."""
+        """Saves after an epoch; the time that training waited for it goes into the epoch's row."""
         self.account(epoch.row)
         self.keeper.save_after_epoch(epoch.progress, epoch.loop, last=epoch.last)
         self.account(epoch.row)
 
     def account(self, row: dict[str, Any]) -> None:
-        """Adds what saving took since the last time."""
+        """Adds the time spent saving since the last call."""
         row["saving_seconds"] = round(row["saving_seconds"] + self.keeper.seconds - self.accounted, 3)
         self.accounted = self.keeper.seconds
 
 
 class TrackerLog(Listener):
-    """Tells trackers of each epoch."""
+    """Passes each epoch to the trackers."""
 
     def __init__(self, followers: Followers):
         self.followers = followers
 
     def epoch_ended(self, epoch: EpochEnd) -> None:
-        """Tells them."""
+        """Logs the history."""
         self.followers.log(epoch.progress.history)
 
 
 class Display(Listener):
-    """Shows a live bar, and a line an epoch."""
+    """Shows a live progress bar, and a line per epoch."""
 
     def __init__(self, terminal: Terminal):
         self.terminal = terminal
@@ -102,7 +102,7 @@ class Display(Listener):
             self.bar.update(call.progress.steps, call.metrics, images_per_second=call.images_per_second)
 
     def steps_ended(self) -> None:
-        """The bar goes."""
+        """The bar disappears."""
         self.bars.close()
 
     def epoch_ended(self, epoch: EpochEnd) -> None:

@@ -1,4 +1,4 @@
-"""A head that is solved instead of trained: logistic regression on the features of frozen layers."""
+"""A head that is solved rather than trained: logistic regression on the features of frozen layers."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from cnntrain.errors import DataError
 STRENGTHS = tuple(float(strength) for strength in 10 ** np.arange(-4, 1.01, 0.5))  # inverse, as in scikit-learn
 FOLDS = 5
 LARGEST_ITERATIONS = 500
-FAR_BELOW = 10.0  # the logit of a class without examples, below that of the least common class
+FAR_BELOW = 10.0  # how far the logit of a class without examples is below that of the least common class
 
 
 @dataclass(frozen=True)
 class Labeled:
-    """Features (n, units) with labels int (n,) and weights float (n,)."""
+    """Features (n, units) with int labels (n,) and float weights (n,)."""
 
     features: np.ndarray
     labels: np.ndarray
@@ -26,7 +26,7 @@ class Labeled:
         return len(self.labels)
 
     def rows(self, chosen: np.ndarray) -> "Labeled":
-        """Some of them."""
+        """The chosen rows."""
         return Labeled(self.features[chosen], self.labels[chosen], self.weights[chosen])
 
 
@@ -34,7 +34,8 @@ class Labeled:
 class LogisticHead:
     """A softmax layer: kernel float32 (units, classes) and bias float32 (classes,).
 
-    `strength` is the inverse of the L2 penalty's weight (scikit-learn's C); `chosen_on` says by which images.
+    `strength` is the inverse of the L2 penalty's weight (scikit-learn's C); `chosen_on` says on which images it was
+    chosen.
     """
 
     kernel: np.ndarray
@@ -44,10 +45,10 @@ class LogisticHead:
 
 
 def solve(train: Labeled, validation: Labeled | None, *, class_count: int, seed: int) -> LogisticHead:
-    """The logistic regression whose penalty gives the lowest cross-entropy on validation, or over folds without it.
+    """Logistic regression with the penalty that gives the lowest cross-entropy on validation, or over folds without it.
 
-    Features are standardized for the penalty; what comes out takes them as they are. Raises DataError for training
-    images of one class.
+    Features are standardized for the penalty; the resulting layer takes them unstandardized. Raises DataError if all
+    training images are of one class.
     """
     if len(np.unique(train.labels)) < 2:
         raise DataError(
@@ -65,7 +66,7 @@ def solve(train: Labeled, validation: Labeled | None, *, class_count: int, seed:
 
 
 def losses_along_path(train: Labeled, held_out: Labeled, class_count: int) -> Iterator[float]:
-    """The cross-entropy on held-out images for each strength, ending where it has risen twice."""
+    """The cross-entropy on held-out images for each strength, stopping once it has risen twice."""
     lowest, rises = np.inf, 0
     for kernel, bias in path(train, class_count, STRENGTHS):
         loss = cross_entropy(held_out, kernel, bias)
@@ -77,7 +78,7 @@ def losses_along_path(train: Labeled, held_out: Labeled, class_count: int) -> It
 
 
 def losses_over_folds(train: Labeled, class_count: int, seed: int) -> tuple[list[float], str]:
-    """The mean cross-entropy over folds of the training images for each strength, and by how many folds."""
+    """The mean cross-entropy over folds of the training images for each strength, and a description of the folds."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
     fewest = int(np.bincount(train.labels)[np.unique(train.labels)].min())
@@ -92,7 +93,7 @@ def losses_over_folds(train: Labeled, class_count: int, seed: int) -> tuple[list
 
 
 def path(train: Labeled, class_count: int, strengths: tuple[float, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Kernel and bias for each strength, each solved from the one before."""
+    """Kernel and bias for each strength, each starting from the previous solution."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -103,10 +104,10 @@ def path(train: Labeled, class_count: int, strengths: tuple[float, ...]) -> Iter
     for strength in strengths:
         model.C = strength
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the next strength goes on from here
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the next strength continues from here
             model.fit(features, train.labels, train.weights)
         weights, bias = model.coef_, model.intercept_
-        if len(model.classes_) == 2:  # scikit-learn gives the difference of the two
+        if len(model.classes_) == 2:  # scikit-learn returns the difference of the two
             weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
         kernel = np.zeros((features.shape[1], class_count))
         kernel[:, model.classes_] = (weights / spread).T

@@ -1,4 +1,4 @@
-"""The training loop: many steps in one call of a graph, on Keras's public pieces."""
+"""The training loop: many steps per graph call, built on Keras's public API."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,11 @@ from cnntrain.training.fused_normalization import fused_batch_normalization
 
 @dataclass(frozen=True)
 class Objective:
-    """What training lowers: the weighted sum of each output's loss, and the layers' own penalties.
+    """What training minimizes: the weighted sum of the outputs' losses and the layers' own penalties.
 
-    `loss_weights` by output name: `box` is learned as `box_head` says, any other output is one of classes, with
-    label smoothing. `l2` is an optimizer's (see there): its penalty stands apart, so that the losses of runs that
-    differ in it can be compared.
+    `loss_weights` by output name: `box` is trained as `box_head` says; any other output is a classifier, with label
+    smoothing. `l2` is the optimizer's (see there). Its penalty is kept separate, so that the losses of runs with
+    different values can be compared.
     """
 
     loss_weights: Mapping[str, float]
@@ -34,7 +34,7 @@ class Objective:
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
     ) -> tf.Tensor:
-        """A float32 scalar: the mean over the batch; for boxes, over the images that have one."""
+        """A float32 scalar: the mean over the batch; for boxes, over the images that have a box."""
         loss_of_classes = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
         losses = []
         for name, weight in self.loss_weights.items():
@@ -46,7 +46,7 @@ class Objective:
         return tf.add_n([*losses, *(tf.cast(penalty, tf.float32) for penalty in model.losses)])
 
     def penalty(self, variables: list[keras.Variable]) -> tf.Tensor:
-        """A float32 scalar: l2/2 times the sum of all squared weights, without biases and normalization."""
+        """A float32 scalar: l2/2 times the sum of all squared weights, except biases and normalization."""
         if not self.l2:
             return tf.constant(0.0)
         weights = [variable for variable in variables if not variable.name.endswith(UNDECAYED)]
@@ -54,10 +54,10 @@ class Objective:
 
 
 class TrainingLoop:
-    """Training steps for a model and an optimizer; one is made for each phase.
+    """Training steps for a model and an optimizer; one loop is created for each phase.
 
     A step is a function of one batch, and `run_steps` repeats it: a tf.distribute strategy can run the step
-    on its replicas instead. `frozen` are layers that are run on the images first, and never change.
+    on its replicas instead. `frozen` layers run on the images first, and never change.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TrainingLoop:
     def run_epoch(self, batches: tf.data.Dataset, steps: int, *, done: int = 0) -> Iterator[int]:
         """Trains until `steps` are done. The first `done` of them are skipped: `sums` holds their metrics.
 
-        Gives the number of steps done so far, about once a second.
+        Yields the number of steps done so far, about once a second.
         """
         if not done:
             self.sums.reset()
@@ -88,7 +88,7 @@ class TrainingLoop:
 
     @tf.function
     def run_steps(self, iterator: tf.data.Iterator, steps: tf.Tensor, totals: tf.Tensor) -> TotalsAndWait:
-        """So many training steps, in one call of the graph; the totals with theirs, and the seconds waited."""
+        """Runs a number of training steps in one graph call; returns the new totals, and the seconds spent waiting."""
         waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
             batch, seconds = next_timed(iterator)
@@ -99,7 +99,7 @@ class TrainingLoop:
     def step(
         self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
-        """One update (or one of several batches of an accumulated one); its float64 sums."""
+        """One update (or one of the batches that are accumulated for it); returns its float64 sums."""
         if self.frozen is not None:
             images = self.frozen(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -112,13 +112,13 @@ class TrainingLoop:
         return self.sums.of_batch(loss, outputs, targets, weights)
 
     def learning_rate(self) -> float:
-        """The rate of the step to come."""
+        """The learning rate of the next step."""
         return float(self.optimizer.learning_rate)
 
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Gives the model the moving average of its weights, where the optimizer keeps one, inside the block."""
+    """Inside the block, the model has the moving average of its weights, if the optimizer keeps one."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not inner.use_ema:
         yield

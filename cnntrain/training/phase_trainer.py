@@ -1,4 +1,4 @@
-"""One phase of a run: what trains, on which batches, epoch after epoch."""
+"""One phase of a run: what is trained, on which batches, epoch after epoch."""
 
 import dataclasses
 import time
@@ -23,28 +23,28 @@ from cnntrain.training.freezing import Divided, at_size, depth_factors
 from cnntrain.training.listener import CallEnd, EpochEnd, Listener
 from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
 
-LOST = 0.1  # of accuracy: what a phase may lose in its first epoch
+LOST = 0.1  # how much accuracy a phase may lose in its first epoch
 
 
 @dataclass(frozen=True)
 class Split:
-    """Batches of a split, and how many of them are an epoch, or an evaluation; limits.steps may cut them short."""
+    """Batches of a split, and the number of them in an epoch or an evaluation, which limits.steps may cut short."""
 
     batches: Batches
     steps: int
 
     @property
     def image_count(self) -> int:
-        """How many images these are."""
+        """The number of images in them."""
         return min(self.steps * self.batches.batch_size, len(self.batches.examples))
 
 
 class PhaseTrainer:
     """Trains one phase with its own optimizer and learning-rate schedule; can resume it at any step.
 
-    What is frozen runs on each image once where its output can be kept (see `keep_features`), else in every step.
-    `epochs`: of the phase. `optimizer`: its settings for the phase. `divided`: what trains of the model.
-    `resume_command`: the command that resumes the run.
+    The frozen part runs on each image once if its output can be cached (see `keep_features`), else in every step.
+    `epochs`: the number of epochs of the phase. `optimizer`: its settings for the phase. `divided`: the model's frozen
+    and trained parts. `resume_command`: the command that resumes the run.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class PhaseTrainer:
         )
 
     def title(self) -> str:
-        """What trains, and how much that is."""
+        """What is trained, and the number of parameters."""
         names = self.divided.trainable_names
         layers = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers, {names[0]} to {names[-1]},"
         trained = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
@@ -137,13 +137,13 @@ class PhaseTrainer:
         if not views:
             self.offer_views(frozen.images_per_second)
         elif views >= self.epochs or self.training.steps < batches.steps:
-            return  # nothing would be seen twice
+            return  # no image would be seen twice
         elif frozen.reserve("training images" if views == 1 else f"training images in {views} views", images * views):
             self.training_batches = Views(frozen, batches, first=self.first, count=views)
             self.frozen_in_training = None
 
     def keep_for_solver(self, frozen: FrozenLayers) -> None:
-        """Runs the frozen layers once on all images, as they are validated; raises ConfigError for lack of room."""
+        """Runs the frozen layers once on all images, as in validation; raises ConfigError if there isn't room."""
         plain = dataclasses.replace(self.training, batches=self.training.batches.as_validated(self.training.steps))
         for split, what in ((plain, "training images"), (self.validation, "validation images")):
             if split.steps and not frozen.reserve(what, split.image_count):
@@ -159,7 +159,7 @@ class PhaseTrainer:
             )
 
     def offer_views(self, images_per_second: float | None) -> None:
-        """Says what keeping views of augmented images would spare."""
+        """Says how much time caching views of augmented images would save."""
         spared = self.epochs - 2
         if spared <= 0:
             return
@@ -183,7 +183,7 @@ class PhaseTrainer:
         return loss_scaled(self.optimizer.build(curve, factors=factors), precision)
 
     def run(self) -> None:
-        """All epochs of the phase that are left, or those until nothing is gained any more."""
+        """Runs the remaining epochs of the phase, or until early stopping."""
         progress = self.progress
         while not progress.at_end_of(self.phase, self.epochs):
             before, number = progress.best, len(progress.history)
@@ -210,7 +210,7 @@ class PhaseTrainer:
             self.terminal.line(f"{self.name}: no gain in {patience}; best was {progress.best_epoch}")
 
     def compare(self, row: dict[str, Any], best: float) -> None:
-        """Acts where a phase's first epoch lost what earlier phases had reached, as on_collapse says."""
+        """If a phase's first epoch lost what earlier phases had learned, does what on_collapse says."""
         score = row["val_accuracy"] + row.get("val_mean_iou", 0.0)
         chance = 3 * (0.5 / self.validation.image_count) ** 0.5  # three standard errors of a difference at most
         if score >= best - max(LOST, chance):
@@ -232,7 +232,7 @@ class PhaseTrainer:
             )
 
     def solve_epoch(self, number: int) -> dict[str, Any]:
-        """Solves for the head; the epoch's row of the history without validation."""
+        """Solves for the head; returns the epoch's history row without validation."""
         progress, start = self.progress, time.perf_counter()
         train = as_labeled(cast(FeatureBatches, self.training_batches))
         validation = as_labeled(cast(FeatureBatches, self.validation_batches)) if self.validation.steps else None
@@ -249,7 +249,7 @@ class PhaseTrainer:
         return self.row(number, metrics, learning_rate=0.0)
 
     def validate_epoch(self, row: dict[str, Any]) -> bool:
-        """Adds the validation to an epoch's row, and the row to the history; whether it is the best so far."""
+        """Adds the validation to an epoch's row, and the row to the history; returns whether it is the best so far."""
         start = time.perf_counter()
         with averaged_weights(self.loop.model, self.loop.optimizer):
             row |= self.validate()
@@ -261,7 +261,7 @@ class PhaseTrainer:
         return best
 
     def train_epoch(self, number: int) -> dict[str, Any]:
-        """What is left of one epoch's training; the epoch's row of the history without validation."""
+        """Runs the rest of an epoch's training; returns the epoch's history row without validation."""
         loop, progress = self.loop, self.progress
         batches = self.training_batches.epoch(number, first_batch=progress.steps)
         for listener in self.listeners:
@@ -282,7 +282,7 @@ class PhaseTrainer:
         return self.row(number, loop.sums.metrics(), learning_rate=loop.learning_rate())
 
     def row(self, number: int, metrics: dict[str, float], *, learning_rate: float) -> dict[str, Any]:
-        """An epoch's row of the history without validation."""
+        """An epoch's history row without validation."""
         progress = self.progress
         return {
             "phase": self.name,
@@ -296,7 +296,7 @@ class PhaseTrainer:
         }
 
     def tell_of_call(self) -> None:
-        """Tells listeners that a call of the graph is over."""
+        """Tells listeners that a graph call has ended."""
         progress, size = self.progress, self.training.batches.batch_size
         images = min(progress.steps * size, self.training.image_count)
         call = CallEnd(
@@ -309,15 +309,14 @@ class PhaseTrainer:
             listener.call_ended(call)
 
     def account(self, row: dict[str, Any]) -> None:
-        """Adds to an epoch's row what took time beside training and validation: to run frozen layers once and for
-        all; and to save, which is added when it is done."""
+        """Adds other times to an epoch's row: running frozen layers once up front; and saving, once that is done."""
         features = self.kept.seconds if self.kept else 0.0
         row["features_seconds"] = round(features - self.accounted, 3)
         row["saving_seconds"] = 0.0
         self.accounted = features
 
     def diverged(self, what: str, epoch: int, step: int) -> str:
-        """What to say and advise when a number is not finite."""
+        """The error text, with advice, for a number that is not finite."""
         return (
             f"epoch {epoch} of phase {self.name}: {what} by step {step};"
             f" {self.progress.reached()} is kept.\n"
@@ -327,8 +326,8 @@ class PhaseTrainer:
         )
 
     def validate(self) -> dict[str, float]:
-        """Loss, accuracy and the like on the validation images, if there are any; raises NotFinite for weights that
-        are no numbers."""
+        """Loss, accuracy and other metrics on the validation images, if any; raises NotFinite for weights that are NaN
+        or infinite."""
         epoch, steps = len(self.progress.history) + 1, self.progress.steps
         for variable in self.model.variables:
             if not np.isfinite(variable.numpy()).all():
@@ -345,7 +344,7 @@ class PhaseTrainer:
         return {f"val_{name}": value for name, value in metrics.items()}
 
     def recalibrate(self, epoch: int) -> None:
-        """Computes BatchNormalization's statistics anew, on the first batches of the epoch that was trained."""
+        """Recomputes BatchNormalization's statistics on the first batches of the epoch that was just trained."""
         steps = min(self.training.steps, batch_statistics.STEPS)
         with self.terminal.working(f"{self.name}: BatchNormalization on {counted(steps, 'batch', 'batches')}"):
             batch_statistics.recalibrate(
@@ -357,7 +356,7 @@ class PhaseTrainer:
 
 
 def as_labeled(batches: FeatureBatches) -> logistic_head.Labeled:
-    """Kept features with their labels."""
+    """Cached features with their labels."""
     arrays = batches.arrays
     labels = arrays["targets/class"].argmax(axis=1)
     weights = arrays.get("weights/class", np.ones(len(labels)))

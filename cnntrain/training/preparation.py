@@ -1,4 +1,4 @@
-"""What the data settle of an experiment: the size and channels of images, and the weights of classes."""
+"""What the data determine in an experiment: image size and channels, and class weights."""
 
 import dataclasses
 from pathlib import Path
@@ -22,9 +22,9 @@ Group = TypeVar("Group", Architecture, Source)
 def prepare(
     experiment: Experiment, *, empty_classes: bool = False
 ) -> tuple[Experiment, LabeledImages, NetworkInput]:
-    """Checks what can be checked without TensorFlow, loads it and the data, and fits the experiment to them.
+    """Checks what can be checked without TensorFlow, loads TensorFlow and the data, and fits the experiment to them.
 
-    `empty_classes`: classes may lack images.
+    `empty_classes`: classes may have no images.
     """
     experiment.data.check()
     experiment.model.check_files()
@@ -36,7 +36,7 @@ def prepare(
 
 
 def fit_to_data(experiment: Experiment, labeled: LabeledImages) -> tuple[Experiment, NetworkInput]:
-    """The experiment with the image size that its data settle, and what the network expects of an image."""
+    """The experiment with the image size that its data call for, and the input that the network expects."""
     height, width, channels = labeled.image_shape
     architecture, data = experiment.model, experiment.data
     if architecture.localization and not labeled.has_boxes:
@@ -61,7 +61,7 @@ def fit_to_data(experiment: Experiment, labeled: LabeledImages) -> tuple[Experim
 
 
 def wherever_started(experiment: Experiment) -> Experiment:
-    """The experiment with paths that mean the same from any folder: a run is evaluated from elsewhere, too."""
+    """The experiment with absolute paths: a run may be evaluated from another working folder."""
     model, data = with_absolute_paths(experiment.model), with_absolute_paths(experiment.data)
     return dataclasses.replace(experiment, model=model, data=data, tracker=experiment.tracker.wherever_started())
 
@@ -75,7 +75,7 @@ def with_absolute_paths(settings: Group) -> Group:
 
 
 def class_weights(experiment: Experiment, labeled: LabeledImages) -> np.ndarray | None:
-    """The weight of each class (classes,), None where all weigh alike.
+    """The weight of each class (classes,), None if all have the same weight.
 
     `balanced` is scikit-learn's: examples / (classes · examples of the class).
     """

@@ -1,4 +1,4 @@
-"""What a run says of itself when it begins: its header, run.json, and what it leaves out."""
+"""What a run reports when it begins: its header, run.json, and what it ignores."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ def header(
     trainer: "Trainer",
     run_dir: RunDir,
 ) -> dict[str, str]:
-    """The header's lines."""
+    """The lines of the header."""
     size = "×".join(map(str, network_input.shape))
     names = ", ".join(labeled.class_names[:8]) + (", …" if len(labeled.class_names) > 8 else "")
     counts = ", ".join(f"{len(labeled.split(name)):,} {name}" for name in SPLITS)
@@ -55,7 +55,7 @@ def run_record(
     command: str,
     job_number: int | None,
 ) -> dict[str, Any]:
-    """What ran, for run.json. `job_number`: of a multirun."""
+    """The contents of run.json. `job_number`: the job's number in a multirun."""
     return {
         "command": command,
         **provenance(),
@@ -72,7 +72,7 @@ def run_record(
 def report_ignored(
     experiment: Experiment, labeled: LabeledImages, *, run_dir: RunDir, terminal: Terminal
 ) -> None:
-    """Names the files that were left out, and settings that are."""
+    """Reports files that were left out, and settings that are ignored."""
     for name in experiment.optimizer.phases:
         if name not in experiment.schedule.phases:
             terminal.warning(f"optimizer.phases.{name} is ignored: the schedule has no such phase")

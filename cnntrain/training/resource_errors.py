@@ -1,4 +1,4 @@
-"""What goes wrong outside of cnntrain while it trains, in words: no memory, no room on the disk."""
+"""Errors for resources that run out during training: memory and disk space."""
 
 import contextlib
 import re
@@ -17,9 +17,9 @@ ASKED = re.compile(r"shape ?\[[\d,]*\]( and type \w+)?")
 
 @contextlib.contextmanager
 def named(experiment: Experiment, *, going_on: str, folder: Path | None = None) -> Iterator[None]:
-    """Where memory or disk runs out inside the block, raises a TrainingError that says what helps.
+    """If memory or disk space runs out inside the block, raises a TrainingError that says what helps.
 
-    So for all that can't be written in `folder`, for whatever reason.
+    Does so, too, if anything can't be written in `folder`, for whatever reason.
     """
     try:
         yield
@@ -40,12 +40,12 @@ def named(experiment: Experiment, *, going_on: str, folder: Path | None = None) 
 
 
 def lies_in(folder: Path | None, name: object) -> bool:
-    """Whether a file, by its name, lies in a folder."""
+    """Whether a file is in a folder, by its name."""
     return folder is not None and isinstance(name, str | Path) and Path(name).is_relative_to(folder)
 
 
 def out_of_memory(experiment: Experiment, message: str) -> str:
-    """What was tried, and the settings that lower it."""
+    """What was attempted, and the settings that reduce memory use."""
     found = ASKED.search(message)
     tried = f" for a tensor of {found[0]}" if found else ""
     height, width = experiment.model.image_size or experiment.model.default_image_size

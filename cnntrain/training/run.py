@@ -1,4 +1,4 @@
-"""The story of a run: prepare, build, open the folder, train, test, report."""
+"""A run from start to finish: prepare, build, open the folder, train, test, report."""
 
 import contextlib
 import functools
@@ -42,10 +42,11 @@ def run(
     resumed: Resumed | None = None,
     job_number: int | None = None,
 ) -> float:
-    """Trains what the experiment describes in the run folder that `claim` gives; what its best
-    epoch reached: see Progress.
+    """Trains what the experiment describes, in the run folder that `claim` returns; returns what its best epoch
+    reached (see Progress).
 
-    `job_number`: of a multirun. Raises CnntrainError; Stopped when a signal asks for it, with the state saved.
+    `job_number`: the job's number in a multirun. Raises CnntrainError, or Stopped, with the state saved, if a signal
+    asks for it.
     """
     started = time.perf_counter()
     experiment, labeled, network_input = prepare(experiment)
@@ -71,7 +72,7 @@ def run(
             terminal.header(header(experiment, labeled, network_input, model, trainer, run_dir))
             report_ignored(experiment, labeled, run_dir=run_dir, terminal=terminal)
             if resumed:
-                run_dir.metrics.unlink(missing_ok=True)  # of a run that is extended
+                run_dir.metrics.unlink(missing_ok=True)  # left over if the run is being extended
                 trainer.go_on(resumed)
             with followers.following(trainer.progress.history):
                 with stop_said(trainer, terminal), unreadable_file_named(labeled):
@@ -91,7 +92,7 @@ def run(
 def build_model(
     experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "keras.Model":
-    """The network; raises ConfigError where a phase names layers that it doesn't have."""
+    """The network; raises ConfigError if a phase names layers that it doesn't have."""
     from cnntrain.training.freezing import check_phases
 
     model = experiment.model.build(network_input.shape, len(labeled.class_names))
@@ -102,7 +103,7 @@ def build_model(
 def splits(
     experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> "tuple[Split, Split]":
-    """The batches of training, shuffled and augmented, and of validation."""
+    """The training batches, shuffled and augmented, and the validation batches."""
     from cnntrain.data.pipeline import Batches
 
     batches = functools.partial(
@@ -125,7 +126,7 @@ def splits(
 
 
 def limited(batches: "Batches", limit: int | None) -> "Split":
-    """A split's batches, with at most `limit` of them an epoch."""
+    """A split's batches, with at most `limit` of them per epoch."""
     from cnntrain.training.phase_trainer import Split
 
     steps = -(-len(batches.examples) // batches.batch_size)
@@ -135,7 +136,7 @@ def limited(batches: "Batches", limit: int | None) -> "Split":
 def training_examples(
     experiment: Experiment, labeled: LabeledImages, network_input: "NetworkInput"
 ) -> Examples:
-    """The training split, from the cache of decoded images where that is asked for."""
+    """The training split, from the cache of decoded images if that is turned on."""
     if not experiment.data.cache_decoded:
         return labeled.train
     from cnntrain.data.decoded_cache import decoded_once
@@ -155,7 +156,7 @@ def build_trainer(
     requests: StopRequests,
     resume_command: str,
 ) -> "Trainer":
-    """What trains the model, and who is told of it."""
+    """The trainer for the model, with its listeners."""
     from cnntrain.models.box_head import box_head
     from cnntrain.training.listeners import CheckpointWriter, Display, HistoryFile, Signals, TrackerLog
     from cnntrain.training.loop import Objective
@@ -198,19 +199,19 @@ def build_trainer(
 
 
 def train(trainer: "Trainer", run_dir: RunDir, requests: StopRequests) -> None:
-    """All training that is left; curves.png shows how far it came, however it ends."""
+    """Runs the remaining training; curves.png shows how far it got, however it ends."""
     try:
         with requests.deferred():
             trainer.run()
     finally:
         if trainer.progress.history:
-            with contextlib.suppress(OSError):  # a full disk has been said already
+            with contextlib.suppress(OSError):  # a full disk has already been reported
                 plots.draw_curves(trainer.progress.history, run_dir.curves)
 
 
 @contextlib.contextmanager
 def stop_said(trainer: "Trainer", terminal: Terminal) -> Iterator[None]:
-    """When a signal stops the run inside the block, says how to resume it."""
+    """If a signal stops the run inside the block, says how to resume it."""
     try:
         yield
     except Stopped:
@@ -236,7 +237,7 @@ def test(
     terminal: Terminal,
     followers: Followers,
 ) -> None:
-    """Measures the best epoch's weights on the validation and test images, once, and keeps every prediction."""
+    """Evaluates the best epoch's weights on the validation and test images, once, and saves every prediction."""
     model.load_weights(run_dir.model)
     found = {
         name: predictions_of(experiment, labeled.split(name), network_input, model)
@@ -261,7 +262,7 @@ def test(
 
 
 def cut_short(results: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """What metrics.json says of a test that did not see all images."""
+    """What metrics.json says about a test that did not see all images."""
     measured = results["examples"]
     return {"cut_short": {"examples": measured, "of": count}} if measured < count else {}
 

@@ -1,4 +1,4 @@
-"""A run through its phases: from where it stands, with what was saved, through stops and rollbacks."""
+"""Takes a run through its phases: resuming from saved state, stopping, and rolling back."""
 
 import contextlib
 import dataclasses
@@ -23,10 +23,10 @@ from cnntrain.training.phase_trainer import PhaseTrainer, Split
 
 
 class Trainer:
-    """Trains a model through the phases of a schedule; `progress` says how far it has come.
+    """Trains a model through the phases of a schedule; `progress` says how far along it is.
 
-    `epochs`: of each phase, by name. `head`: patterns of the layers that are the model's head. `on_nan`
-    and `rollback`: what is done about numbers that are not finite. `between_calls` may raise Stopped.
+    `epochs`: the number of epochs of each phase, by name. `head`: patterns for the layers of the model's head.
+    `on_nan` and `rollback`: what to do about numbers that are not finite. `between_calls` may raise Stopped.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Trainer:
         self.terminal.line(f"going on after {self.progress.place()}")
 
     def run(self) -> None:
-        """Trains; when a signal asks for it, saves where the run stands and raises Stopped."""
+        """Trains; if a signal asks for it, saves the run's state and raises Stopped."""
         try:
             self.train()
         except Stopped:
@@ -98,11 +98,11 @@ class Trainer:
             raise
         finally:
             self.keeper.checkpoints.close()
-            with contextlib.suppress(OSError):  # a full disk has been said already
+            with contextlib.suppress(OSError):  # a full disk has already been reported
                 self.keeper.write_best()
 
     def train(self) -> None:
-        """All phases that are left; where a number is not finite, from the last checkpoint on, if asked to."""
+        """Runs the remaining phases; if a number is not finite, rolls back to the last checkpoint if so configured."""
         if self.on_nan == "rollback" and not self.progress.phase:
             self.keeper.save(self.progress, None)
         while True:
@@ -112,7 +112,7 @@ class Trainer:
                 self.roll_back(error)
 
     def train_phases(self) -> None:
-        """One phase after another, from where the run stands."""
+        """Runs one phase after another, from where the run is now."""
         names = list(self.phases)
         past = names.index(self.progress.phase) if self.progress.phase else 0
         for name in names[past:]:
@@ -128,7 +128,7 @@ class Trainer:
         self.keeper.checkpoints.wait()
 
     def phase_trainer(self, name: str) -> PhaseTrainer:
-        """What trains a phase."""
+        """The trainer for a phase."""
         phase = self.phases[name]
         return PhaseTrainer(
             self.model,
@@ -152,13 +152,13 @@ class Trainer:
         )
 
     def optimizer_of(self, name: str) -> Optimizer:
-        """The optimizer's settings for a phase, slower after each rollback."""
+        """The optimizer's settings for a phase, with a lower learning rate after each rollback."""
         optimizer = self.optimizer.for_phase(name)
         factor = self.rollback.learning_rate_factor**self.progress.rollbacks
         return dataclasses.replace(optimizer, learning_rate=cast(float, optimizer.learning_rate) * factor)
 
     def roll_back(self, error: NotFinite) -> None:
-        """Puts back the last checkpoint, for a lower learning rate; raises the error where that is not asked for."""
+        """Restores the last checkpoint, to continue at a lower learning rate; raises the error if not so configured."""
         rollbacks = self.progress.rollbacks + 1
         self.under_way = None
         self.keeper.checkpoints.settle()

@@ -1,1 +1,1 @@
-"""Random changes of images, drawn from (seed, epoch, image)."""
+"""Random image augmentation, drawn from (seed, epoch, image)."""

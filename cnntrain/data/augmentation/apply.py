@@ -1,4 +1,4 @@
-"""The random changes of training images, in the order of the settings' fields."""
+"""Augmentation of training images, in the order of the settings' fields."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ Named = Mapping[str, tf.Tensor]
 def random_box(
     height: tf.Tensor, width: tf.Tensor, *, key: tf.Tensor, place: tf.Tensor, augmentation: Augmentation
 ) -> tf.Tensor:
-    """The part of one image that is kept, as a box; see resize.py."""
+    """The crop of one image, as a box; see resize.py."""
     if augmentation.random_crop:
         return square_box(height, width, place)
     area, aspect_ratio = augmentation.crop_area, augmentation.crop_aspect_ratio
@@ -35,9 +35,9 @@ def crop_with_object(
     augmentation: Augmentation,
     boxes: Boxes,
 ) -> tuple[tf.Tensor, Boxes]:
-    """`random_box` of one image, and the image's box in it.
+    """`random_box` for one image, and the image's object box within it.
 
-    A part that loses the object is drawn again, up to ten times; after that it stays lost.
+    A crop that loses the object is redrawn, up to ten times; after that the object stays lost.
     """
     keys = streams(key, Draw.CROP_AGAIN, ATTEMPTS)  # (10,)
 
@@ -56,9 +56,9 @@ def crop_with_object(
 
 
 def augment(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """A batch (batch, height, width, channels) from 0 to 255 changed, each image by its own key (batch,).
+    """Augments a batch (batch, height, width, channels) from 0 to 255, each image by its own key (batch,).
 
-    float32, unless only flips and `pad_pixels` are on, which keep what comes in.
+    Returns float32, unless only flips and `pad_pixels` are on, which keep the input's dtype.
     """
     if augmentation.horizontal_flip:
         images = horizontal_flip(images, keys, augmentation.horizontal_flip)
@@ -94,7 +94,7 @@ def augment(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> t
 
 
 def apply_policies(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """A batch after RandAugment, TrivialAugment and AugMix, where they are on."""
+    """A batch after RandAugment, TrivialAugment and AugMix, if they are on."""
     fill = augmentation.fill
     if augmentation.rand_augment:
         images = rand_augment(
@@ -115,7 +115,7 @@ def apply_policies(images: tf.Tensor, keys: tf.Tensor, augmentation: Augmentatio
 def mix_batch(
     images: tf.Tensor, targets: Named, weights: Named, keys: tf.Tensor, augmentation: Augmentation
 ) -> tuple[tf.Tensor, Named, Named]:
-    """A batch after MixUp and CutMix, with its targets and weights in the proportion of the pixels."""
+    """A batch after MixUp and CutMix, with its targets and weights mixed in proportion to the pixels."""
     if not (augmentation.mixup_alpha or augmentation.cutmix_alpha):
         return images, targets, weights
     mixed = mixture(images, keys, mixup_alpha=augmentation.mixup_alpha, cutmix_alpha=augmentation.cutmix_alpha)

@@ -1,7 +1,6 @@
-"""What values pixels have: changes of a batch (batch, height, width, channels) from 0 to 255, float32 out.
+"""Color augmentation: changes to a batch (batch, height, width, channels) from 0 to 255, float32 out.
 
-A gray image changes as it would as a color image: hue and saturation do nothing to it, lighting shifts its
-brightness.
+A gray image changes as if it were a color image: hue and saturation have no effect, lighting shifts its brightness.
 """
 
 import numpy as np
@@ -10,10 +9,10 @@ import tensorflow as tf
 from cnntrain.data.augmentation.keyed_random import Draw, between, normal, streams
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-# From RGB to luma and two axes of color (NTSC's YIQ), in whose plane a hue is an angle.
+# From RGB to luma and two color axes (NTSC's YIQ), in whose plane hue is an angle.
 YIQ = np.array([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
-# Principal directions of ImageNet's RGB values, as columns, and the deviation along each (of 0 to 255). The
-# paper prints none; these are the ones that implementations share, from facebookarchive/fb.resnet.torch.
+# Principal components of ImageNet's RGB values, as columns, and the standard deviation along each (on a scale of 0 to
+# 255). The paper gives no values; these are the commonly used ones, from facebookarchive/fb.resnet.torch.
 LIGHTING_DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 LIGHTING_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045]) * 255
 
@@ -28,7 +27,7 @@ def random_color(
     hue_degrees: float,
     lighting: float,
 ) -> tf.Tensor:
-    """Each image's colors changed, each by up to so much either way.
+    """Changes each image's colors, by a random amount up to each limit in either direction.
 
     `lighting` is the standard deviation of a normal distribution; source: Krizhevsky, Sutskever and Hinton,
     "ImageNet Classification with Deep Convolutional Neural Networks", 2012, section 4.1.
@@ -61,11 +60,11 @@ def adjust(
     hue_degrees: tf.Tensor | None = None,
     shift: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Images with their colors changed, one number (batch,) each, and cut off at 0 and 255 at the end.
+    """Adjusts the colors of images by one number (batch,) each, and clips the result to 0 and 255.
 
-    `brightness` multiplies; `contrast` multiplies the distance from the image's mean luma, `saturation` that
-    from each pixel's own; hues are turned at constant luma; `shift` (batch, 3) is added. All of these are
-    affine, so that they come to one map: of single values, or of RGB triples where channels are mixed.
+    `brightness` multiplies; `contrast` multiplies the distance from the image's mean luma, `saturation` the distance
+    from each pixel's own luma; hues are rotated at constant luma; `shift` (batch, 3) is added. All of these are
+    affine, so they combine into one map: of single values, or of RGB triples if channels are mixed.
     """
     images = tf.cast(images, tf.float32)
     color = images.shape[-1] == 3
@@ -94,7 +93,7 @@ def color_matrices(saturation: tf.Tensor | None, hue_degrees: tf.Tensor | None) 
     angle = tf.cast(0.0 if hue_degrees is None else hue_degrees, tf.float64) * (np.pi / 180)
     strength = tf.cast(1.0 if saturation is None else saturation, tf.float64)
     along, across = strength * tf.cos(angle), strength * tf.sin(angle)
-    # Y stays, I and Q turn and grow: Y·(1, 0, 0) + along·(I, Q) + across·(−Q, I), each back in RGB
+    # Y stays, I and Q rotate and scale: Y·(1, 0, 0) + along·(I, Q) + across·(−Q, I), each converted back to RGB
     kept, same, turned = (
         np.linalg.inv(YIQ) @ np.array(matrix) @ YIQ
         for matrix in (
@@ -108,7 +107,7 @@ def color_matrices(saturation: tf.Tensor | None, hue_degrees: tf.Tensor | None) 
 
 
 def luma(values: tf.Tensor) -> tf.Tensor:
-    """The luma (…, 1) of RGB values (…, 3); gray ones as they are."""
+    """The luma (…, 1) of RGB values (…, 3); gray values are unchanged."""
     if values.shape[-1] != 3:
         return values
     red, green, blue = tf.split(values, 3, axis=-1)
@@ -116,19 +115,19 @@ def luma(values: tf.Tensor) -> tf.Tensor:
 
 
 def mean_luma(images: tf.Tensor) -> tf.Tensor:
-    """Each image's mean luma (batch,), from the channels' means."""
+    """Each image's mean luma (batch,), from the channel means."""
     return tf.squeeze(luma(mean_color(images)), axis=-1)
 
 
 def mean_color(images: tf.Tensor) -> tf.Tensor:
-    """Each image's mean (batch, channels), of values rounded to whole ones.
+    """Each image's mean (batch, channels), of values rounded to integers.
 
-    Whole numbers add up to the same sum in any order, and TensorFlow's order depends on the number of cores.
+    Integers add up to the same sum in any order, and TensorFlow's order depends on the number of cores.
     """
     sums = tf.reduce_sum(tf.cast(tf.cast(images, tf.float32) + 0.5, tf.int32), axis=[1, 2])
     return tf.cast(sums, tf.float32) * (1 / (images.shape[1] * images.shape[2]))
 
 
 def per_image(numbers: tf.Tensor, *, rank: int = 4) -> tf.Tensor:
-    """One number an image (batch,), shaped to multiply a batch of tensors of that rank."""
+    """One number per image (batch,), shaped to multiply a batch of tensors of that rank."""
     return tf.reshape(numbers, [-1] + [1] * (rank - 1))

@@ -1,4 +1,4 @@
-"""Where pixels lie: flips, shifts, and affine maps of a batch (batch, height, width, channels).
+"""Geometric augmentation: flips, shifts, and affine maps of a batch (batch, height, width, channels).
 
 Each image has a uint64 key (batch,) from keyed_random.py, or its own number (batch,).
 """
@@ -13,32 +13,32 @@ FILL_MODES = {"black": "CONSTANT", "white": "CONSTANT", "edge": "NEAREST", "refl
 
 
 def horizontal_flip(images: tf.Tensor, keys: tf.Tensor, probability: float) -> tf.Tensor:
-    """Some of the images mirrored, left to right."""
+    """Flips some of the images left to right."""
     return chosen(are_mirrored(keys, probability), tf.reverse(images, [2]), images)
 
 
 def flip_one(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-    """One image (height, width, channels) mirrored, or not."""
+    """One image (height, width, channels), flipped or not."""
     return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def are_mirrored(keys: tf.Tensor, probability: float) -> tf.Tensor:
-    """Whether images are mirrored, by their keys."""
+    """Whether images are flipped, by their keys."""
     return uniform(keys, Draw.HORIZONTAL_FLIP) < probability
 
 
 def vertical_flip(images: tf.Tensor, keys: tf.Tensor, probability: float) -> tf.Tensor:
-    """Some of the images upside down."""
+    """Flips some of the images upside down."""
     return chosen(are_upside_down(keys, probability), tf.reverse(images, [1]), images)
 
 
 def are_upside_down(keys: tf.Tensor, probability: float) -> tf.Tensor:
-    """Whether images are turned upside down, by their keys."""
+    """Whether images are flipped upside down, by their keys."""
     return uniform(keys, Draw.VERTICAL_FLIP) < probability
 
 
 def chosen(condition: tf.Tensor, images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Whole images of the one batch where the condition (batch,) holds, else of the other.
+    """Whole images from the first batch where the condition (batch,) holds, else from the second.
 
     The operation behind tf.where before TensorFlow 2: it copies whole images, and takes a third of the time.
     """
@@ -46,7 +46,7 @@ def chosen(condition: tf.Tensor, images: tf.Tensor, others: tf.Tensor) -> tf.Ten
 
 
 def pad_and_crop(images: tf.Tensor, keys: tf.Tensor, pad_pixels: int) -> tf.Tensor:
-    """The images padded with zeros, and cut back to their size anywhere."""
+    """The images padded with zeros, and randomly cropped back to their size."""
     height, width = images.shape[1], images.shape[2]
     padding = [pad_pixels, pad_pixels]
     padded = tf.pad(images, [[0, 0], padding, padding, [0, 0]])
@@ -58,7 +58,7 @@ def pad_and_crop(images: tf.Tensor, keys: tf.Tensor, pad_pixels: int) -> tf.Tens
 
 
 def padded_corners(keys: tf.Tensor, pad_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Top and left, int32 (batch,) each, of what is cut out of the padded images."""
+    """Top and left, int32 (batch,) each, of the crops of the padded images."""
     top = whole(keys, Draw.PAD_DOWN, 2 * pad_pixels + 1)
     left = whole(keys, Draw.PAD_RIGHT, 2 * pad_pixels + 1)
     return top, left
@@ -74,7 +74,7 @@ def random_affine(
     shear_degrees: float,
     fill: str,
 ) -> tf.Tensor:
-    """Each image sheared, enlarged, turned and shifted, each by up to so much either way."""
+    """Shears, scales, rotates and shifts each image, by a random amount up to each limit in either direction."""
     moves = random_moves(
         keys,
         translate_fraction=translate_fraction,
@@ -93,7 +93,7 @@ def random_moves(
     zoom_fraction: float,
     shear_degrees: float,
 ) -> Moves:
-    """What `affine` takes, drawn for each image: each by up to so much either way."""
+    """The arguments of `affine`, drawn for each image: up to each limit in either direction."""
 
     def either_way(draw: Draw, most: float) -> tf.Tensor:
         return between(keys, draw, -most, most)
@@ -118,12 +118,12 @@ def affine(
     shear_down: tf.Tensor | float = 0.0,
     fill: str = "black",
 ) -> tf.Tensor:
-    """Each image sheared, enlarged, turned and shifted, in this order, about its center; bilinear, float32.
+    """Shears, scales, rotates and shifts each image, in this order, about its center; bilinear, float32.
 
-    `down` and `right` are fractions of the height and width, rounded to whole pixels, so that a mere shift
-    blurs nothing. `degrees` turn anticlockwise. `zoom` above 1 enlarges. `shear_right` moves a pixel right by
-    this times its depth below the center, `shear_down` down by this times its distance to the right of it.
-    `fill` is what moves in: `black`, `white`, the `edge` continued, or the image mirrored (`reflect`).
+    `down` and `right` are fractions of the height and width, rounded to whole pixels, so that a pure shift
+    causes no blur. `degrees` rotates counterclockwise. `zoom` above 1 enlarges. `shear_right` moves a pixel right by
+    this times its distance below the center, `shear_down` down by this times its distance to the right of it.
+    `fill` is what fills the gaps: `black`, `white`, the `edge` repeated, or the image mirrored (`reflect`).
     """
     height, width = images.shape[1], images.shape[2]
     rows = affine_map(
@@ -156,15 +156,15 @@ def affine_map(
     shear_right: tf.Tensor | float = 0.0,
     shear_down: tf.Tensor | float = 0.0,
 ) -> list[tf.Tensor]:
-    """`affine` as six numbers, each () or (batch,): a pixel (x, y) of the result shows the place
-    (a·x + b·y + c, d·x + e·y + f) of an image of `size` (height, width)."""
+    """`affine` as six numbers, each () or (batch,): a pixel (x, y) of the result comes from the point
+    (a·x + b·y + c, d·x + e·y + f) in an image of `size` (height, width)."""
     height, width = size
-    # float64 (see randomness.py), shape (): the same for all images, or (batch,)
+    # float64 (see keyed_random.py), shape (): the same for all images, or (batch,)
     down, right, degrees, zoom, shear_right, shear_down = (
         tf.cast(value, tf.float64) for value in (down, right, degrees, zoom, shear_right, shear_down)
     )
     sine, cosine = tf.sin(degrees * (np.pi / 180)), tf.cos(degrees * (np.pi / 180))
-    # from a place in the output (x, y), measured from the center, to its source: rotation and shear undone
+    # from a point in the output (x, y), relative to the center, to its source: undoes rotation and shear
     shrink = 1 / (zoom * (1 - shear_right * shear_down))
     x_of_x, x_of_y = (cosine - shear_right * sine) * shrink, (-sine - shear_right * cosine) * shrink
     y_of_x, y_of_y = (sine - shear_down * cosine) * shrink, (cosine + shear_down * sine) * shrink

@@ -1,12 +1,12 @@
 """Random numbers that are a function of (seed, epoch, example id, draw) and of nothing else.
 
-tf.random's stateless operations give one stream a seed, thus one call an image. These are plain integer
-operations, so that one call draws for a whole batch, in which each image has its own key.
+tf.random's stateless ops give one stream per seed, and so need one call per image. These are plain integer
+ops, so that one call draws for a whole batch, in which each image has its own key.
 Source of the mixing: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014
 (SplitMix64), whose finalizer is applied after each part of the key.
 
-Logarithms and the like are taken in float64: TensorFlow's float32 ones depend in the last bit on a number's
-place in its vector, thus on how many images a batch has.
+Logarithms and similar functions are computed in float64: the last bit of TensorFlow's float32 ones depends on a
+number's position in its vector, and so on how many images are in a batch.
 """
 
 import enum
@@ -21,7 +21,7 @@ QUANTILES = 4096
 
 
 class Draw(enum.IntEnum):
-    """What a number is drawn for. A new draw takes a new number, so that adding one changes no other."""
+    """What a number is drawn for. A new draw gets a new number, so that adding one changes no others."""
 
     CROP_TOP = 0
     CROP_LEFT = 1
@@ -59,7 +59,7 @@ class Draw(enum.IntEnum):
 
 
 def image_keys(seed: int, epoch: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """uint64 keys of images, of the shape of `ids`: equal where (seed, epoch, id) are equal."""
+    """uint64 keys of images, with the shape of `ids`: equal where (seed, epoch, id) are equal."""
     key = mix(tf.constant(seed, tf.uint64), tf.cast(epoch, tf.uint64))
     return mix(key, tf.cast(ids, tf.uint64))
 
@@ -71,35 +71,35 @@ def streams(keys: tf.Tensor, draw: int, count: int) -> tf.Tensor:
 
 
 def uniform(keys: tf.Tensor, draw: int) -> tf.Tensor:
-    """float32 numbers from 0 to below 1, one a key; another `draw` gives independent ones."""
+    """float32 numbers in [0, 1), one per key; a different `draw` gives independent ones."""
     bits = mix(keys, tf.constant(draw, tf.uint64))
     return tf.cast(tf.bitwise.right_shift(bits, np.uint64(40)), tf.float32) * 2.0**-24
 
 
 def between(keys: tf.Tensor, draw: int, low: float, high: float) -> tf.Tensor:
-    """float32 numbers from `low` to `high`, one a key."""
+    """float32 numbers from `low` to `high`, one per key."""
     return low + uniform(keys, draw) * (high - low)
 
 
 def log_between(keys: tf.Tensor, draw: int, low: float, high: float) -> tf.Tensor:
-    """float32 numbers from `low` to `high`, one a key, whose logarithms are uniform."""
+    """float32 numbers from `low` to `high`, one per key, whose logarithms are uniform."""
     exponent = tf.cast(uniform(keys, draw), tf.float64) * np.log(high / low)
     return tf.cast(low * tf.exp(exponent), tf.float32)
 
 
 def exponential(keys: tf.Tensor, draw: int) -> tf.Tensor:
-    """float32 numbers of the exponential distribution of mean 1, one a key."""
+    """float32 numbers from the exponential distribution with mean 1, one per key."""
     return tf.cast(-tf.math.log1p(-tf.cast(uniform(keys, draw), tf.float64)), tf.float32)
 
 
 def normal(keys: tf.Tensor, draw: int) -> tf.Tensor:
-    """float32 numbers of the standard normal distribution, one a key (Box and Muller, 1958)."""
+    """float32 numbers from the standard normal distribution, one per key (Box and Muller, 1958)."""
     radius, angle = tf.unstack(tf.cast(uniform(streams(keys, draw, 2), 0), tf.float64), axis=-1)
     return tf.cast(tf.sqrt(-2 * tf.math.log1p(-radius)) * tf.cos(2 * np.pi * angle), tf.float32)
 
 
 def beta(keys: tf.Tensor, draw: int, alpha: float) -> tf.Tensor:
-    """float32 numbers of the distribution Beta(alpha, alpha), one a key, from a table of its quantiles."""
+    """float32 numbers from the distribution Beta(alpha, alpha), one per key, from a table of its quantiles."""
     from scipy.special import betaincinv
 
     table = tf.constant(betaincinv(alpha, alpha, np.linspace(0, 1, QUANTILES + 1)), tf.float32)
@@ -110,7 +110,7 @@ def beta(keys: tf.Tensor, draw: int, alpha: float) -> tf.Tensor:
 
 
 def whole(keys: tf.Tensor, draw: int, bound: tf.Tensor) -> tf.Tensor:
-    """int32 numbers from 0 to below `bound`, one a key."""
+    """int32 numbers from 0 to `bound` - 1, one per key."""
     below = tf.cast(tf.floor(uniform(keys, draw) * tf.cast(bound, tf.float32)), tf.int32)
     return tf.minimum(below, tf.cast(bound, tf.int32) - 1)
 

@@ -1,4 +1,4 @@
-"""Rectangles erased, and images mixed with each other, on batches (batch, height, width, channels)."""
+"""Random erasing, and mixing images with each other, on batches (batch, height, width, channels)."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ def erase(
     area: tuple[float, float],
     aspect_ratio: tuple[float, float],
 ) -> tf.Tensor:
-    """Some of the images with a rectangle of their mean color; float32.
+    """Fills a rectangle in some of the images with their mean color; float32.
 
-    `area` is its share of the image, `aspect_ratio` its width by its height, uniform in the logarithm; a side
-    ends at the image's own. Source: Zhong et al., "Random Erasing Data Augmentation", 2017.
+    `area` is its share of the image, `aspect_ratio` its width divided by its height, log-uniform; a side is at most
+    as long as the image's. Source: Zhong et al., "Random Erasing Data Augmentation", 2017.
     """
     images = tf.cast(images, tf.float32)
     height, width = images.shape[1], images.shape[2]
@@ -35,7 +35,7 @@ def erase(
 
 
 def inside_box(images: tf.Tensor, *, top: tf.Tensor, left: tf.Tensor, bottom: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Whether a pixel lies in its image's box, (batch, height, width, 1)."""
+    """Whether a pixel is in its image's box, (batch, height, width, 1)."""
     rows, columns = tf.range(images.shape[1]), tf.range(images.shape[2])
     rows = (rows >= top[:, tf.newaxis]) & (rows < bottom[:, tf.newaxis])  # (batch, height)
     columns = (columns >= left[:, tf.newaxis]) & (columns < right[:, tf.newaxis])  # (batch, width)
@@ -44,9 +44,9 @@ def inside_box(images: tf.Tensor, *, top: tf.Tensor, left: tf.Tensor, bottom: tf
 
 @dataclass(frozen=True)
 class Mixture:
-    """How images of a batch are mixed: each with its partner, of which it keeps `share` of every pixel.
+    """How the images of a batch are mixed: each with its partner, keeping `share` of its own value in every pixel.
 
-    partner: int32 (batch,); share: float32 (batch, height, width, 1), or (batch, 1, 1, 1) for all alike.
+    partner: int32 (batch,); share: float32 (batch, height, width, 1), or (batch, 1, 1, 1) if all pixels are alike.
     """
 
     partner: tf.Tensor
@@ -58,14 +58,14 @@ class Mixture:
         return images * self.share + tf.gather(images, self.partner) * (1 - self.share)
 
     def values(self, values: tf.Tensor) -> tf.Tensor:
-        """Numbers of each example (batch, …), such as targets, mixed in the proportion of the pixels."""
+        """Per-example numbers (batch, …), such as targets, mixed in proportion to the pixels."""
         share = tf.reduce_mean(self.share, axis=[1, 2, 3])
         share = tf.reshape(share, tf.concat([[-1], tf.ones_like(tf.shape(values)[1:])], axis=0))
         return values * share + tf.gather(values, self.partner) * (1 - share)
 
 
 def mixture(images: tf.Tensor, keys: tf.Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> Mixture:
-    """MixUp where `cutmix_alpha` is 0, CutMix where `mixup_alpha` is; with both, either for half of them.
+    """MixUp if `cutmix_alpha` is 0, CutMix if `mixup_alpha` is 0; with both, each for half of the images.
 
     The share is drawn for each image from Beta(alpha, alpha). Sources: Zhang et al., "mixup: Beyond Empirical
     Risk Minimization", 2017; Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with
@@ -82,7 +82,7 @@ def mixture(images: tf.Tensor, keys: tf.Tensor, *, mixup_alpha: float, cutmix_al
 
 
 def partners(keys: tf.Tensor) -> tf.Tensor:
-    """int32 (batch,): each image's partner, the next in a random order, thus itself only if it is alone."""
+    """int32 (batch,): each image's partner, the next in a random order, so itself only if it is alone."""
     order = tf.argsort(uniform(keys, Draw.PARTNER), stable=True)
     return tf.gather(tf.roll(order, -1, axis=0), tf.argsort(order))
 

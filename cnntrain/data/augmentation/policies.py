@@ -1,8 +1,8 @@
 """RandAugment, TrivialAugment and AugMix: operations drawn for each image of a batch.
 
 An operation takes images (n, height, width, channels), float32 from 0 to 255, and levels (n,) from -1 to 1:
-the sign is the direction, where an operation has one, and the absolute value the strength. How far a level of
-1 goes is a policy's `Reach`. The operations are Pillow's, as the papers used them.
+the sign is the direction, if an operation has one, and the absolute value is the strength. A policy's `Reach` says
+how strong level 1 is. The operations are Pillow's, as used in the papers.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ CHAINS, LONGEST_CHAIN = 3, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What operations do at level 1: `shift` is a fraction of a side, `factor` what brightness, color,
-    contrast and sharpness gain or lose, `bits` what posterizing takes of 8."""
+    """What operations do at level 1: `shift` is a fraction of a side, `factor` the change in brightness, color,
+    contrast and sharpness, `bits` the number of bits out of 8 that posterizing removes."""
 
     shear: float = 0.3
     shift: float = 150 / 331
@@ -34,18 +34,18 @@ class Reach:
 
 @dataclass(frozen=True)
 class Moved:
-    """An operation that moves pixels, and so what lies in a box; no two of one policy move alike."""
+    """An operation that moves pixels, and so boxes, too; no two in one policy move them the same way."""
 
     moves: Callable[[tf.Tensor], Moves]
     fill: str
 
     def __call__(self, images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-        """Images moved by what their levels say."""
+        """Moves images according to their levels."""
         return affine(images, **self.moves(levels), fill=self.fill)
 
 
 def rand_augment(images: tf.Tensor, keys: tf.Tensor, *, count: int, magnitude: float, fill: str) -> tf.Tensor:
-    """`count` operations on each image, one after another, all at `magnitude` of 30, in a random direction.
+    """Applies `count` operations to each image, one after another, all at `magnitude` of 30, in a random direction.
 
     Source: Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space",
     2019.
@@ -57,14 +57,14 @@ def rand_augment(images: tf.Tensor, keys: tf.Tensor, *, count: int, magnitude: f
 
 
 def rand_augment_operations(fill: str) -> list[Operation]:
-    """What RandAugment chooses from."""
+    """The operations that RandAugment chooses from."""
     return [*common_operations(Reach(), fill), *enhancements(Reach())]
 
 
 def rand_augment_steps(
     keys: tf.Tensor, operations: list[Operation], *, count: int, magnitude: float
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """The number of each image's operation (batch,), and its level (batch,), in each of `count` steps."""
+    """The index of each image's operation (batch,), and its level (batch,), in each of `count` steps."""
     strength = tf.fill(tf.shape(keys), magnitude / RAND_AUGMENT_LEVELS)
     for step in range(count):
         step_keys = streams(keys, Draw.RAND_AUGMENT, count)[:, step]
@@ -73,7 +73,7 @@ def rand_augment_steps(
 
 
 def trivial_augment(images: tf.Tensor, keys: tf.Tensor, *, fill: str) -> tf.Tensor:
-    """One operation on each image, at a random strength: its wide variant.
+    """Applies one operation to each image, at a random strength: the paper's wide variant.
 
     Shifts reach 32 of 224 pixels. Source: Müller and Hutter, "TrivialAugment: Tuning-free Yet
     State-of-the-Art Data Augmentation", 2021.
@@ -83,20 +83,20 @@ def trivial_augment(images: tf.Tensor, keys: tf.Tensor, *, fill: str) -> tf.Tens
 
 
 def trivial_augment_operations(fill: str) -> list[Operation]:
-    """What TrivialAugment chooses from."""
+    """The operations that TrivialAugment chooses from."""
     reach = Reach(shear=0.99, shift=32 / 224, degrees=135.0, factor=0.99, bits=6)
     return [*common_operations(reach, fill), *enhancements(reach)]
 
 
 def trivial_augment_step(keys: tf.Tensor, operations: list[Operation]) -> tuple[tf.Tensor, tf.Tensor]:
-    """The number of each image's operation (batch,), and its level (batch,)."""
+    """The index of each image's operation (batch,), and its level (batch,)."""
     keys = streams(keys, Draw.TRIVIAL_AUGMENT, 1)[:, 0]
     choice = whole(keys, 0, len(operations))
     return choice, signed(keys, 1, uniform(keys, 2))
 
 
 def aug_mix(images: tf.Tensor, keys: tf.Tensor, *, severity: int, fill: str) -> tf.Tensor:
-    """Each image mixed with a random mean of three chains of one to three operations, up to `severity` of 10.
+    """Mixes each image with a random mean of three chains of one to three operations, up to `severity` of 10.
 
     Source: Hendrycks et al., "AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty",
     2019, with alpha 1; without its additional loss.
@@ -107,7 +107,7 @@ def aug_mix(images: tf.Tensor, keys: tf.Tensor, *, severity: int, fill: str) -> 
     for step in range(LONGEST_CHAIN):
         step_keys = streams(chain_keys, 1, LONGEST_CHAIN)[:, step]
         choice = 1 + whole(step_keys, 0, len(operations) - 1)
-        choice = tf.where(step < length, choice, 0)  # the chain has ended: the image stays
+        choice = tf.where(step < length, choice, 0)  # the chain has ended: the image is unchanged
         levels = signed(step_keys, 1, uniform(step_keys, 2) * (severity / 10))
         chained = apply_choice(chained, operations, choice, levels)
     chained = tf.reshape(chained, [-1, CHAINS, *images.shape[1:]])
@@ -119,7 +119,7 @@ def aug_mix(images: tf.Tensor, keys: tf.Tensor, *, severity: int, fill: str) -> 
 
 
 def apply_choice(images: tf.Tensor, operations: list[Operation], choice: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-    """Each image after the operation of its number in `choice`, at its level: one call for each operation."""
+    """Each image after the operation with its index in `choice`, at its level: one call per operation."""
     groups = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(operations))
     changed = [
         operation(tf.gather(images, group), tf.gather(levels, group))
@@ -129,7 +129,7 @@ def apply_choice(images: tf.Tensor, operations: list[Operation], choice: tf.Tens
 
 
 def chosen_moves(operations: list[Operation], choice: tf.Tensor, levels: tf.Tensor) -> Moves:
-    """Where the chosen operations move pixels to; none for those that only change values."""
+    """The moves of the chosen operations; none for those that only change values."""
     moves: Moves = {}
     for number, operation in enumerate(operations):
         if isinstance(operation, Moved):
@@ -144,7 +144,7 @@ def signed(keys: tf.Tensor, draw: int, strength: tf.Tensor) -> tf.Tensor:
 
 
 def common_operations(reach: Reach, fill: str) -> list[Operation]:
-    """Nothing (the first); shears, shifts and turns; and maps of single values."""
+    """No operation (the first); shears, shifts and rotations; and maps of single values."""
     return [
         lambda images, levels: images,
         Moved(lambda levels: {"shear_right": levels * reach.shear}, fill),
@@ -170,14 +170,14 @@ def enhancements(reach: Reach) -> list[Operation]:
 
 
 def autocontrast(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-    """Each channel stretched to reach from 0 to 255."""
+    """Stretches each channel to range from 0 to 255."""
     low = tf.reduce_min(images, axis=[1, 2], keepdims=True)
     high = tf.reduce_max(images, axis=[1, 2], keepdims=True)
     return tf.where(high > low, (images - low) * (255 / tf.maximum(high - low, 1)), images)
 
 
 def equalize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-    """Each channel with a histogram as flat as can be; values are rounded to whole ones first."""
+    """Equalizes each channel's histogram; values are rounded to integers first."""
     shape = tf.shape(images)
     count, channels = shape[0], images.shape[-1]
     values = tf.cast(tf.round(images), tf.int32)
@@ -188,7 +188,7 @@ def equalize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     histograms = tf.reshape(histograms, [count * channels, 256])
     highest = tf.reduce_max(tf.where(histograms > 0, tf.range(256), 0), axis=1)
     last = tf.gather(histograms, highest, batch_dims=1)
-    step = ((tf.reduce_sum(histograms, axis=1) - last) // 255)[:, tf.newaxis]  # pixels of one new value
+    step = ((tf.reduce_sum(histograms, axis=1) - last) // 255)[:, tf.newaxis]  # pixels per new value
     below = tf.cumsum(histograms, axis=1, exclusive=True)
     table = tf.minimum((below + step // 2) // tf.maximum(step, 1), 255)
     table = tf.where(step > 0, table, tf.range(256))
@@ -196,18 +196,18 @@ def equalize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
 
 
 def solarize(images: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-    """Values from a threshold on inverted: from 256, thus none, at level 0, to all of them at level 1."""
+    """Inverts values from a threshold upward: from 256 (that is, none) at level 0 to all of them at level 1."""
     return tf.where(images < 256 * (1 - per_image(tf.abs(levels))), images, 255 - images)
 
 
 def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """So many of the lowest of 8 bits cleared; the sign is ignored."""
+    """Clears the given number of lowest bits, of 8; the sign is ignored."""
     step = 2 ** per_image(tf.round(tf.abs(bits)))
     return tf.floor(images / step) * step
 
 
 def sharpen(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blurred below a factor of 1, sharper above: away from, or towards, what Pillow's SMOOTH gives."""
+    """Blurs below a factor of 1 and sharpens above it: toward or away from the result of Pillow's SMOOTH."""
     padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     nine = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]

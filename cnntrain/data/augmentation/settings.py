@@ -1,4 +1,4 @@
-"""Which random changes training images go through."""
+"""The settings of training image augmentation."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,36 +10,36 @@ from cnntrain.settings import Fraction, NonNegative, Positive, WholeNumber
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes of training images; at its default each of them is off.
+    """Random augmentation of training images; all of it is off by default.
 
-    All are drawn from (seed, epoch, example id) alone, so that neither order nor parallelism changes them;
-    what an image is mixed with depends on the others of its batch too. Images are changed in the order of the
-    fields. A number that stands for a range is its bound: 0.2 is anything from -0.2 to 0.2, uniformly.
+    Everything is drawn from (seed, epoch, example id) alone, so it does not depend on order or parallelism;
+    what an image is mixed with also depends on the other images in its batch. Images are changed in the order of the
+    fields. A number that stands for a range is its limit: 0.2 is anything from -0.2 to 0.2, uniformly.
 
     At the image's own size:
 
-    `random_crop`: the largest square is cut from anywhere, before model.resize.
-    `random_resized_crop`: a part of `crop_area` of the image, its width by its height in `crop_aspect_ratio`,
+    `random_crop`: the largest square is cropped at a random position, before model.resize.
+    `random_resized_crop`: a crop of `crop_area` of the image, with its aspect ratio in `crop_aspect_ratio`,
     is stretched to model.image_size, whatever model.resize says.
 
     At the network's size:
 
-    `horizontal_flip`: the probability that left and right are exchanged. Not for digits and text.
-    `vertical_flip`: the probability that an image is turned upside down.
-    `pad_pixels`: the image is shifted by up to this many pixels each way; what moves in is zero (black).
+    `horizontal_flip`: the probability that left and right are swapped. Not for digits and text.
+    `vertical_flip`: the probability that an image is flipped upside down.
+    `pad_pixels`: the image is shifted by up to this many pixels each way; the gap is filled with zeros (black).
     `translate_fraction`: it is shifted by up to this fraction of its sides, in whole pixels.
-    `rotate_degrees`: it is turned about its center. `zoom_fraction`: it is enlarged by 1 plus this.
-    `shear_degrees`: its upright lines are slanted. `fill`: what moves in with these four and the policies.
-    `brightness`, `contrast`, `saturation`: each is multiplied by 1 plus this. `hue_degrees`: hues are turned.
-    `lighting`: the standard deviation of AlexNet's shift of colors along ImageNet's directions (there, 0.1).
+    `rotate_degrees`: it is rotated about its center. `zoom_fraction`: it is scaled by 1 plus this.
+    `shear_degrees`: its vertical lines are slanted. `fill`: what fills the gaps with these four and the policies.
+    `brightness`, `contrast`, `saturation`: each is multiplied by 1 plus this. `hue_degrees`: hues are rotated.
+    `lighting`: the standard deviation of AlexNet's color shift along ImageNet's principal components (there, 0.1).
     `rand_augment`: the number of random operations, at `rand_augment_magnitude` of 30.
     `trivial_augment`: one random operation at a random strength.
-    `aug_mix_severity`: a mixture of chains of random operations, this strong of 10.
-    `erasing`: the probability that a rectangle of `erased_area` of the image, its width by its height in
-    `erased_aspect_ratio`, takes the image's mean color.
+    `aug_mix_severity`: a mixture of chains of random operations, with this strength out of 10.
+    `erasing`: the probability that a rectangle of `erased_area` of the image, with its aspect ratio in
+    `erased_aspect_ratio`, is filled with the image's mean color.
     `mixup_alpha`: images and targets are averaged in pairs, with shares from Beta(alpha, alpha).
-    `cutmix_alpha`: a rectangle comes from another image, whose area is such a share. With both, half of the
-    images go through either.
+    `cutmix_alpha`: a rectangle is pasted in from another image, its area such a share. With both, each is used for
+    half of the images.
     """
 
     random_crop: bool = False
@@ -79,20 +79,20 @@ class Augmentation:
 
     @property
     def cuts(self) -> bool:
-        """Whether images are changed at their own size, thus one by one."""
+        """Whether images are changed at their own size, and so one by one."""
         return self.random_crop or self.random_resized_crop
 
     @property
     def moves(self) -> bool:
-        """Whether any setting of the affine map is on."""
+        """Whether any affine setting is on."""
         return any((self.translate_fraction, self.rotate_degrees, self.zoom_fraction, self.shear_degrees))
 
     @property
     def mixes(self) -> bool:
-        """Whether pixels of several images, or of several places of one, end up in one place."""
+        """Whether pixels from several images, or from several places in one image, end up in the same place."""
         return any((self.aug_mix_severity, self.mixup_alpha, self.cutmix_alpha))
 
     @property
     def recolors(self) -> bool:
-        """Whether any setting of the map of colors is on."""
+        """Whether any color setting is on."""
         return any((self.brightness, self.contrast, self.saturation, self.hue_degrees, self.lighting))

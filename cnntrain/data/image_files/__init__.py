@@ -1,1 +1,1 @@
-"""Image files of any kind: looked at, checked, decoded."""
+"""Image files of any kind: examined, checked, decoded."""

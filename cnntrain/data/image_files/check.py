@@ -1,4 +1,4 @@
-"""The check of image files before they are used: each is looked at once, and remembered until it changes."""
+"""The check of image files before use: each file is examined once, and the result is cached until it changes."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from cnntrain.data.image_files.examine import Finding
 from cnntrain.data.image_files.workers import LATE, Job, examine_all
 from cnntrain.runtime.files import cache_folder, write_whole
 
-VERSION = 1  # of what is remembered: another one is not read
+VERSION = 1  # of the cache: other versions are not read
 COMPANIONS = frozenset(
     ".txt .csv .tsv .json .jsonl .xml .yaml .yml .md .html .ini .db .log .npy .npz .mat .pdf .zip .py".split()
 )
@@ -22,7 +22,7 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file that was looked at: its name, what it is, and where to read it (the file, or its conversion)."""
+    """A file that was checked: its name, what it is, and where to read it (the file, or its conversion)."""
 
     name: str
     path: str
@@ -31,12 +31,12 @@ class Checked:
 
     @property
     def companion(self) -> bool:
-        """Whether neither name nor content is an image's, as with notes and annotations beside images."""
+        """Whether neither name nor content is an image's, as with notes and annotations next to images."""
         return not self.finding.format and os.path.splitext(self.name)[1].lower() in COMPANIONS
 
 
 class Memory:
-    """The findings about the files below a root, by name, each with the size and time that its file had."""
+    """The findings about the files below a root, by name, each with its file's size and time at the check."""
 
     def __init__(self, root: str):
         key = hashlib.blake2b(os.fsencode(os.path.abspath(root)), digest_size=8).hexdigest()
@@ -45,7 +45,7 @@ class Memory:
         self.changed = False
 
     def load(self) -> None:
-        """Reads what an earlier start found; nothing where that can't be read."""
+        """Reads the findings of an earlier run; ignores them if they can't be read."""
         try:
             content = json.loads(self.path.read_bytes())
         except (OSError, ValueError):
@@ -61,13 +61,13 @@ class Memory:
         return known[1] if known and known[0] == stamp else None
 
     def add(self, name: str, stamp: Stamp, finding: Finding) -> None:
-        """Remembers a finding; not that a file took too long, which a busy machine may be to blame for."""
+        """Remembers a finding, unless it is that a file took too long, since a busy machine may be to blame."""
         if not finding.reason.startswith(LATE):
             self.records[name] = (stamp, finding)
             self.changed = True
 
     def save(self) -> None:
-        """Writes all findings, if there are new ones."""
+        """Writes all findings if there are new ones."""
         if self.changed:
             names = [field.name for field in fields(Finding)]
             files = [(name, *stamp, *astuple(finding)) for name, (stamp, finding) in self.records.items()]
@@ -83,9 +83,9 @@ def check_files(
     background: tuple[int, int, int],
     remember: bool = True,
 ) -> list[Checked]:
-    """Looks at each file whose finding is not known yet; the outcome for all, in the order of `names`.
+    """Examines each file that has no finding yet; returns the outcome for all, in the order of `names`.
 
-    Names are relative to the root. What TensorFlow would not read right is converted into the cache folder.
+    Names are relative to the root. Files that TensorFlow would misread are converted into the cache folder.
     """
     memory = Memory(root)
     if remember:
@@ -127,17 +127,17 @@ class File:
 
     @property
     def converted(self) -> str:
-        """Where its conversion lies, if it needs one."""
+        """The path of its conversion, if it needs one."""
         said = repr((os.fsencode(self.path), self.stamp, self.background)).encode()
         key = hashlib.blake2b(said, digest_size=16).hexdigest()
         return str(cache_folder() / "converted" / key[:2] / f"{key}.png")
 
     def job(self) -> Job:
-        """What a worker is asked."""
+        """The job for a worker."""
         return Job(self.path, self.converted, self.background)
 
     def is_stale(self, finding: Finding, *, max_pixels: int) -> bool:
-        """Whether what was found no longer says all: the limit has risen, or the conversion is gone."""
+        """Whether the finding is no longer enough: the limit has been raised, or the conversion is gone."""
         if finding.reason:
             return False
         if not finding.decoded:
@@ -145,7 +145,7 @@ class File:
         return finding.convert and not os.path.exists(self.converted)
 
     def outcome(self, finding: Finding, *, max_pixels: int) -> Checked:
-        """The finding, held against the limit of pixels."""
+        """The finding, checked against the pixel limit."""
         if not finding.reason and finding.width * finding.height > max_pixels:
             size = f"{finding.width}×{finding.height} pixels"
             finding = replace(finding, reason=f"{size}, more than data.max_pixels={max_pixels}")
@@ -154,16 +154,16 @@ class File:
 
 
 def stamp_of(path: str) -> Stamp:
-    """A file's size in bytes and the time of its last change in nanoseconds."""
+    """A file's size in bytes and modification time in nanoseconds."""
     try:
         status = os.stat(path)
-    except OSError:  # a link to nothing, which the worker will name
+    except OSError:  # a broken link, which the worker will report
         return -1, 0
     return status.st_size, status.st_mtime_ns
 
 
 def progress_bar(text: str, total: int) -> Progress:
-    """A bar on a terminal, which leaves nothing behind, on standard error: results go to standard output."""
+    """A transient progress bar, on standard error: results go to standard output."""
     console = Console(stderr=True)
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = not total or not console.is_terminal

@@ -9,7 +9,7 @@ import tensorflow as tf
 from cnntrain.data.resize import crop
 
 BoxOf = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-# by EXIF's orientation, of which there is no 0: the direction in which rows and columns are taken
+# by EXIF orientation (there is no 0): the direction in which rows and columns are read
 ROW_STEPS = (1, 1, 1, -1, -1, 1, 1, -1, -1)
 COLUMN_STEPS = (1, 1, -1, -1, 1, 1, -1, -1, 1)
 SCALES = (1, 2, 4, 8)  # at which libjpeg-turbo decodes without computing all pixels
@@ -17,8 +17,8 @@ SCALES = (1, 2, 4, 8)  # at which libjpeg-turbo decodes without computing all pi
 
 @dataclass(frozen=True)
 class Part:
-    """What is wanted of an image: `box_of` gives the box of an upright image (height, width) that is cut out, and
-    is scaled to `size` (height, width) later. `decoding` is data.decoding: see Source.
+    """The part of an image to read: `box_of` gives the crop box of an upright image (height, width), which is later
+    scaled to `size` (height, width). `decoding` is data.decoding: see Source.
     """
 
     box_of: BoxOf
@@ -29,10 +29,10 @@ class Part:
 def read_image(
     encoded: tf.Tensor, *, channels: int, part: Part | None = None, orientation: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """uint8 pixels (height, width, channels) of an encoded image, upright; of an animation, its first frame.
+    """uint8 pixels (height, width, channels) of an encoded image, upright; for an animation, the first frame.
 
-    With `part` only that box of them, with decoding `reduced` at a half, a quarter or an eighth of its scale
-    where that is still as large as wanted. Without a part, or accurately, a JPEG is Pillow's, bit for bit.
+    With `part`, only that box; with decoding `reduced`, at a half, a quarter or an eighth of its scale if that is
+    still large enough. Without a part, or with decoding `accurate`, a JPEG is bit-identical to Pillow's.
     """
     image = tf.cond(
         tf.io.is_jpeg(encoded),
@@ -62,7 +62,7 @@ def read_jpeg(encoded: tf.Tensor, channels: int, part: Part | None, orientation:
 def part_of_jpeg(
     encoded: tf.Tensor, channels: int, box: tf.Tensor, orientation: tf.Tensor | None, scale: int
 ) -> tf.Tensor:
-    """The box of a JPEG at one part in `scale`, with the fast DCT; no more is decoded than it needs, if it can be."""
+    """The box of a JPEG at 1/`scale` of its size, with the fast DCT; if possible, only the box is decoded."""
     if scale == 1 and orientation is None:
         return tf.image.decode_and_crop_jpeg(encoded, box, channels=channels, dct_method="INTEGER_FAST")
     image = tf.io.decode_jpeg(encoded, channels=channels, ratio=scale, dct_method="INTEGER_FAST")
@@ -71,13 +71,13 @@ def part_of_jpeg(
 
 
 def read_other(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """The pixels of an image that is no JPEG."""
+    """The pixels of an image that is not a JPEG."""
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
     return tf.ensure_shape(image, (None, None, channels))
 
 
 def cut(image: tf.Tensor, part: Part | None, orientation: tf.Tensor | None) -> tf.Tensor:
-    """Decoded pixels upright, and the wanted part of them."""
+    """Turns decoded pixels upright, and crops the part."""
     image = image if orientation is None else upright(image, orientation)
     if part is None:
         return image
@@ -86,9 +86,9 @@ def cut(image: tf.Tensor, part: Part | None, orientation: tf.Tensor | None) -> t
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """An image (height, width, channels) turned and mirrored as EXIF's orientation, 1 to 8, says.
+    """An image (height, width, channels) rotated and flipped according to its EXIF orientation, 1 to 8.
 
-    Source: Exif 2.32, 4.6.4 A, tag 274. From 5 on rows and columns are exchanged first.
+    Source: Exif 2.32, 4.6.4 A, tag 274. From 5 on, rows and columns are swapped first.
     """
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
     down = tf.gather(ROW_STEPS, orientation)

@@ -1,8 +1,8 @@
-"""Looks at image files, in a separate process that a hostile file may kill.
+"""Examines image files in a separate process, which a hostile file may crash.
 
-`python -m cnntrain.data.image_files.examine SOCKET MAX_PIXELS` answers jobs until its connection ends (see
-workers.py). A file is decoded once by Pillow, and what TensorFlow would read wrongly, or not at all, is converted to
-PNG.
+`python -m cnntrain.data.image_files.examine SOCKET MAX_PIXELS` processes jobs until its connection closes (see
+workers.py). Pillow decodes each file once, and files that TensorFlow would misread, or not read at all, are converted
+to PNG.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ ORIENTATION = 0x0112
 END_OF_IMAGE = b"\xff\xd9"
 RECOVERABLE_LOSS = 0.1
 MEMORY_BYTES = 2**30
-MEMORY_BYTES_PER_PIXEL = 16  # converting keeps up to four copies of four bytes
+MEMORY_BYTES_PER_PIXEL = 16  # conversion keeps up to four copies of four bytes
 DAMAGE = (
     OSError,
     SyntaxError,
@@ -50,10 +50,10 @@ DAMAGE = (
 class Finding:
     """What a file is, by its content.
 
-    `format` is Pillow's name, empty where the content is no image's. `width` and `height` are those of the
+    `format` is Pillow's name, empty if the content is not an image. `width` and `height` are those of the
     upright image. `alpha`: some pixel is not opaque. `orientation` is EXIF's, 1 to 8. `convert`: TensorFlow
-    does not read it right. `decoded`: false where more than the allowed pixels were announced. `reason` says
-    why it can't be used, and is empty where it can.
+    does not read it correctly. `decoded`: false if the header declared more pixels than allowed. `reason` says
+    why it can't be used, and is empty if it can.
     """
 
     format: str = ""
@@ -68,7 +68,7 @@ class Finding:
 
 
 def examine(path: str, *, max_pixels: int) -> Finding:
-    """Reads a file's header and, if that announces no more than `max_pixels`, decodes it."""
+    """Reads a file's header and, if it declares at most `max_pixels`, decodes the file."""
     found = Finding()
     try:
         status = os.stat(path)
@@ -90,7 +90,7 @@ def examine(path: str, *, max_pixels: int) -> Finding:
 
 
 def describe(image: Image.Image, found: Finding) -> Finding:
-    """The finding about an image that was opened, and is decoded here."""
+    """Decodes an opened image; returns the finding about it."""
     if image.mode in ("I", "F"):
         return dataclasses.replace(
             found, reason="32-bit values have no fixed range; store it with 8 or 16 bits"
@@ -98,7 +98,7 @@ def describe(image: Image.Image, found: Finding) -> Finding:
     gray, path = is_gray(image), image.filename  # type: ignore[attr-defined]
     convert = found.format not in (*JPEG, "PNG", "WEBP") or is_animated_webp(path)
     if found.format in JPEG:
-        image.draft("L", (image.width // 8, image.height // 8))  # all data is read, few pixels are computed
+        image.draft("L", (image.width // 8, image.height // 8))  # all data are read, few pixels are computed
     elif found.format == "PNG":
         verify(path)
     try:
@@ -123,20 +123,20 @@ def describe(image: Image.Image, found: Finding) -> Finding:
 
 
 def is_animated_webp(path: str) -> bool:
-    """Whether the file calls itself an animation, which may end TensorFlow's process."""
+    """Whether the file declares itself an animation, which may crash TensorFlow's process."""
     with open(path, "rb") as file:
         head = file.read(21)
     return head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
 def verify(path: str) -> None:
-    """Compares the check sums of a PNG, which TensorFlow insists on and Pillow's decoder ignores."""
+    """Verifies the checksums of a PNG, which TensorFlow requires and Pillow's decoder ignores."""
     with Image.open(path, formats=("PNG",)) as image:
         image.verify()
 
 
 def lost_fraction(path: str) -> float:
-    """How much of a JPEG that was cut short is unknown: pixels that depend on what follows the cut."""
+    """The fraction of a truncated JPEG that is lost: pixels that depend on data after the cut."""
     data = Path(path).read_bytes()
     with Image.open(io.BytesIO(data)) as image:
         filling = bytes(range(1, 255)) * (image.width * image.height // 254 + 1)
@@ -147,7 +147,7 @@ def lost_fraction(path: str) -> float:
 
 
 def is_gray(image: Image.Image) -> bool:
-    """Whether the file stores gray values, or a palette of them."""
+    """Whether the file stores gray values or a palette of grays."""
     if image.mode in ("P", "PA"):
         colors = image.getpalette() or []
         return colors[0::3] == colors[1::3] == colors[2::3]
@@ -163,7 +163,7 @@ def is_transparent(image: Image.Image) -> bool:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation, 1 where it is missing or makes no sense."""
+    """The EXIF orientation; 1 if it is missing or invalid."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except DAMAGE:
@@ -172,7 +172,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def unidentified(path: str) -> str:
-    """Why no format was recognized."""
+    """The reason why no format was recognized."""
     with open(path, "rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
@@ -181,7 +181,7 @@ def unidentified(path: str) -> str:
 
 
 def convert(path: str, target: Path, *, background: tuple[int, int, int]) -> None:
-    """Writes the first frame, upright and on the background, as a gray or RGB PNG of 8 bits."""
+    """Writes the first frame, upright and blended with the background, as an 8-bit gray or RGB PNG."""
     with load(path) as image:
         flat = flatten(ImageOps.exif_transpose(image), background)
     with whole_file(target) as temporary:
@@ -189,7 +189,7 @@ def convert(path: str, target: Path, *, background: tuple[int, int, int]) -> Non
 
 
 def load(path: str) -> Image.Image:
-    """The decoded image; a JPEG that was cut short is given its end."""
+    """The decoded image; a truncated JPEG gets an end marker."""
     image = Image.open(path, formats=FORMATS)
     try:
         image.load()
@@ -202,7 +202,7 @@ def load(path: str) -> Image.Image:
 
 
 def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """The image in mode L or RGB: mixed with the background, and of 16 bits the upper 8."""
+    """The image in mode L or RGB: blended with the background; 16-bit values are reduced to the upper 8 bits."""
     gray = is_gray(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -215,7 +215,7 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 
 
 def answer(job: dict, *, max_pixels: int) -> Finding:
-    """Examines a job's file, and converts it to the job's target if need be."""
+    """Examines a job's file, and converts it to the job's target if needed."""
     finding = examine(job["path"], max_pixels=max_pixels)
     if not finding.convert or finding.reason:
         return finding
@@ -227,8 +227,8 @@ def answer(job: dict, *, max_pixels: int) -> Finding:
 
 
 def main(socket: int, max_pixels: int) -> None:
-    """Answers one job after another with a finding, as JSON."""
-    Image.MAX_IMAGE_PIXELS = None  # ours is checked instead, and before decoding
+    """Responds to each job with a finding, as JSON."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked instead, before decoding
     limit_memory(MEMORY_BYTES + MEMORY_BYTES_PER_PIXEL * max_pixels)
     connection = Connection(socket)
     connection.send_bytes(b"ready")
@@ -241,7 +241,7 @@ def main(socket: int, max_pixels: int) -> None:
 
 
 def limit_memory(size_bytes: int) -> None:
-    """From here on, asking for more memory than this fails."""
+    """Makes requests for more memory than this fail from here on."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     soft = size_bytes if hard == resource.RLIM_INFINITY else min(size_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

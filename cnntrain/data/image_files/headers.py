@@ -1,21 +1,21 @@
-"""What the headers of JPEG and PNG files say, read by TensorFlow's own operations.
+"""The headers of JPEG and PNG files, read with TensorFlow ops.
 
-For exported networks, which take files and run without us: training and prediction learn it from Pillow.
+For exported networks, which take files and run without cnntrain: training and prediction use Pillow instead.
 """
 
 import tensorflow as tf
 
 ORIENTATION = 0x0112
 APPLICATION_1 = 0xE1  # the JPEG segment that holds EXIF
-END_OF_HEADERS = (0xD9, 0xDA)  # JPEG's markers of the end and of the pixels
+END_OF_HEADERS = (0xD9, 0xDA)  # JPEG markers for the end of the file and the start of the pixels
 EXIF_NAME = [ord(letter) for letter in "Exif\0\0"]
 JPEG_BYTES_BEFORE_SEGMENTS = 2
 PNG_BYTES_BEFORE_CHUNKS = 8
-PNG_COLOR_TYPE, PNG_ALPHA = 25, 4  # the type's place in the file, and the type's bit that says there is alpha
+PNG_COLOR_TYPE, PNG_ALPHA = 25, 4  # the position of the color type in the file, and its bit for alpha
 
 
 def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
-    """EXIF's orientation, int32 () from 1 to 8, of an encoded JPEG or PNG; 1 if there is no valid one.
+    """The EXIF orientation, int32 () from 1 to 8, of an encoded JPEG or PNG; 1 if there is no valid one.
 
     Source: Exif 2.32, 4.5 and 4.6, whose tags are those of TIFF 6.0; PNG's third edition for its eXIf chunk.
     """
@@ -25,7 +25,7 @@ def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def start_in_jpeg(data: tf.Tensor) -> tf.Tensor:
-    """Where EXIF's data begin in a JPEG; 0 if there are none."""
+    """Where the EXIF data begins in a JPEG; 0 if there is none."""
 
     def is_exif(position: tf.Tensor) -> tf.Tensor:
         name = tf.stack([number(data, position + 4 + place, 1) for place in range(len(EXIF_NAME))])
@@ -42,7 +42,7 @@ def start_in_jpeg(data: tf.Tensor) -> tf.Tensor:
 
 
 def start_in_png(data: tf.Tensor, name: bytes = b"eXIf") -> tf.Tensor:
-    """Where the content of a PNG's chunk begins, 0 where there is no such chunk."""
+    """Where the content of a PNG chunk begins; 0 if there is no such chunk."""
 
     def is_chunk(position: tf.Tensor) -> tf.Tensor:
         return number(data, position + 4, 4) == int.from_bytes(name, "big")
@@ -56,14 +56,14 @@ def start_in_png(data: tf.Tensor, name: bytes = b"eXIf") -> tf.Tensor:
 
 
 def has_alpha(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether a PNG () has a channel of alpha, or names colors that are transparent."""
+    """Whether a PNG () has an alpha channel or transparent colors."""
     data = tf.io.decode_raw(encoded, tf.uint8)
     channel = tf.bitwise.bitwise_and(number(data, tf.constant(PNG_COLOR_TYPE, tf.int64), 1), PNG_ALPHA) > 0
     return channel | (start_in_png(data, b"tRNS") > 0)
 
 
 def orientation_from(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """The orientation in the first directory of EXIF's data."""
+    """The orientation in the first directory of the EXIF data."""
     little = number(data, start, 1) == ord("I")
     directory = start + number(data, start + 4, 4, little)
     most = tf.maximum(tf.size(data, tf.int64) - directory, 0) // 12
@@ -74,9 +74,9 @@ def orientation_from(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
 
 
 def number(data: tf.Tensor, positions: tf.Tensor, size: int, little: tf.Tensor | bool = False) -> tf.Tensor:
-    """Unsigned numbers of `size` bytes, int64, at positions (…); the first byte is the highest unless `little`.
+    """Unsigned numbers of `size` bytes, int64, at positions (…); big-endian unless `little`.
 
-    Positions behind the end give what stands at the end: whether there is more is the caller's to check.
+    Positions past the end return what is at the end: checking the length is up to the caller.
     """
     last = tf.size(data, tf.int64) - 1
     places = tf.clip_by_value(positions[..., tf.newaxis] + tf.range(size, dtype=tf.int64), 0, last)

@@ -1,4 +1,4 @@
-"""Processes that examine image files: one that a file kills, or holds up, is replaced."""
+"""Processes that examine image files: a process that a file crashes or hangs is replaced."""
 
 import collections
 import contextlib
@@ -19,15 +19,15 @@ from cnntrain.data.image_files.examine import Finding
 from cnntrain.errors import DataError
 
 SECONDS_PER_FILE = 60.0
-SECONDS_TO_START = 300.0  # a process that ends is noticed at once; a busy machine is waited for
-FILES_PER_WORKER = 32  # fewer are not worth a process
+SECONDS_TO_START = 300.0  # a process that exits is noticed at once; on a busy machine, starting may take long
+FILES_PER_WORKER = 32  # with fewer, another process isn't worth it
 DIED = "the decoder died"
 LATE = "decoding took more than"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A file to look at, and where its conversion goes if it needs one."""
+    """A file to examine, and where its conversion goes if it needs one."""
 
     path: str
     target: str
@@ -35,7 +35,7 @@ class Job:
 
 
 class Worker:
-    """One process of cnntrain.data.image_files.examine, started when it is first asked."""
+    """One process of cnntrain.data.image_files.examine, started when it is first needed."""
 
     def __init__(self, *, max_pixels: int, seconds_per_file: float):
         self.max_pixels = max_pixels
@@ -44,8 +44,8 @@ class Worker:
         self.connection: Connection | None = None
 
     def examine(self, job: Job) -> Finding:
-        """The finding about a file; a file that kills two workers is blamed for it."""
-        for _ in range(2):  # the first may have been killed for another reason, such as a lack of memory
+        """The finding about a file; a file that crashes two workers is blamed for it."""
+        for _ in range(2):  # the first may have been killed for another reason, such as lack of memory
             connection = self.connection or self._start()
             try:
                 connection.send_bytes(json.dumps(asdict(job)).encode())
@@ -71,7 +71,7 @@ class Worker:
         )
 
     def stop(self) -> str:
-        """Ends the process; how it ended, in words."""
+        """Ends the process; returns how it ended, in words."""
         if self.process is None or self.connection is None:
             return "was not started"
         self.connection.close()
@@ -85,7 +85,7 @@ class Worker:
 
 
 def start_process(max_pixels: int, errors: IO[bytes]) -> tuple[Connection, subprocess.Popen]:
-    """A process of cnntrain.data.image_files.examine, and our end of the line to it."""
+    """A process of cnntrain.data.image_files.examine, and our end of the connection to it."""
     ours, theirs = Pipe()
     paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(  # noqa: S603 - our own module
@@ -95,7 +95,7 @@ def start_process(max_pixels: int, errors: IO[bytes]) -> tuple[Connection, subpr
         stdout=subprocess.DEVNULL,
         stderr=errors,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        start_new_session=True,  # Ctrl-C is for us: a worker that it killed would blame its file
+        start_new_session=True,  # Ctrl-C is meant for us: if it killed a worker, the file would be blamed
     )
     theirs.close()
     return ours, process
@@ -108,7 +108,7 @@ def examine_all(
     max_pixels: int,
     seconds_per_file: float = SECONDS_PER_FILE,
 ) -> None:
-    """Examines all files in a process a core; `done` gets each one's number and finding."""
+    """Examines all files in one process per core; `done` gets each file's number and finding."""
     waiting = collections.deque(enumerate(jobs))
 
     def work() -> None:

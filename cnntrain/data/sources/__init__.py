@@ -1,4 +1,4 @@
-"""From labeled images on disk to batches: sources, splits, and the one tf.data chain."""
+"""Sources of labeled images: folders, tables, annotation files, data sets."""
 
 from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.data.sources.annotations import Annotations

@@ -25,13 +25,13 @@ NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations(FileSource):
-    """Images with one object each, as Pascal VOC's XML, COCO's JSON, VGG Image Annotator's JSON or CSV, or YOLO's
-    text files tell them.
+    """Images with one object each, annotated in Pascal VOC XML, COCO JSON, VGG Image Annotator JSON or CSV, or YOLO
+    text files.
 
-    `path` is one such file, or a folder that is searched for them; `images` the folder that is searched for the
-    images (null: the same). An image whose path holds a folder train, validation or test (or val2017, …) is in
-    that part. Of several objects of an image the `largest` counts, or the `first`, or they are refused; images
-    without any are left out. `label_attribute` is VIA's attribute that holds the class (null: the only one, or one
+    `path` is one such file, or a folder that is searched for them; `images` is the folder that is searched for the
+    images (null: the same). An image whose path contains a folder train, validation or test (or val2017, …) is in
+    that part. If an image has several objects, the `largest` or the `first` is used, or they are refused; images
+    without any are left out. `label_attribute` is the VIA attribute that holds the class (null: the only one, or one
     called class, label, name, type or category).
     """
 
@@ -43,11 +43,11 @@ class Annotations(FileSource):
     label_attribute: Text | None = None
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return f"annotations {self.path}"
 
     def listing(self) -> Listing:
-        """All annotated images, part by part and sorted by path in each."""
+        """All annotated images, part by part and sorted by path within each part."""
         path = Path(os.path.abspath(self.path.expanduser()))
         beside = path if path.is_dir() else path.parent
         root = Path(os.path.abspath(self.images.expanduser())) if self.images else beside
@@ -69,7 +69,7 @@ class Annotations(FileSource):
         return listing_of(root, found, objects, FORMS[format_])
 
     def choose(self, told: Told, form: str, problems: list[str]) -> tuple[str, Numbers]:
-        """The object that counts of those of an image."""
+        """The object to use from those in an image."""
         if self.objects == "refuse" and len(told.objects) > 1:
             problems.append(f"{told.place}: {len(told.objects)} objects; data.objects=largest or first takes one")
         if self.objects == "largest":
@@ -84,7 +84,7 @@ def named(problems: Sequence[str], heading: str) -> str:
 
 
 def listing_of(root: Path, found: dict[str, Told], objects: dict[str, tuple[str, Numbers]], form: str) -> Listing:
-    """The listing of images by name, and the one object of each; images without any are left out."""
+    """The listing of images by name, with the one object in each; images without any are left out."""
     parts = {name: part_of(name) for name in objects}
     if "train" not in parts.values():
         parts = dict.fromkeys(objects, "train")
@@ -110,17 +110,17 @@ def listing_of(root: Path, found: dict[str, Told], objects: dict[str, tuple[str,
 
 
 def part_of(name: str) -> str:
-    """The part that an image's folders tell."""
+    """The part that an image's folders indicate."""
     words = (word.lower().rstrip("0123456789") for word in Path(name).parts[:-1])
     return next((PART_OF_WORD[word] for word in words if word in PART_OF_WORD), "train")
 
 
 class ImageIndex:
-    """The files below `root` that annotations may mean."""
+    """The files below `root` that annotations may refer to."""
 
     def __init__(self, root: Path, paths: Iterable[str]):
         self.root = root
-        self.by_name: dict[str, list[str]] = defaultdict(list)  # names with and without suffix, to paths below root
+        self.by_name: dict[str, list[str]] = defaultdict(list)  # maps names with and without suffix to paths below root
         for path in paths:
             if not path.lower().endswith(SUFFIXES):
                 name = os.path.basename(path)
@@ -128,7 +128,7 @@ class ImageIndex:
                     self.by_name[key].append(os.path.relpath(path, root))
 
     def find_all(self, told: Iterable[Told], problems: list[str]) -> dict[str, Told]:
-        """What is told of each image that is there, by its path below the root; others are added to `problems`."""
+        """The annotations of each image that exists, by its path below the root; others are added to `problems`."""
         found: dict[str, Told] = {}
         for one in told:
             names = self.find(one)
@@ -142,7 +142,7 @@ class ImageIndex:
         return found
 
     def find(self, told: Told) -> list[str]:
-        """The images that may be meant: by path, else by name, and of several those in the likest folders."""
+        """The images that may be meant: by path, else by name; of several, those in the most similar folders."""
         for image in (name.replace("\\", "/") for name in told.images):
             named = self.by_name.get(os.path.basename(image), [])
             for folder in (told.near, str(self.root)):

@@ -1,4 +1,4 @@
-"""What every source of images is, and what it gives: examples divided into training, validation, test."""
+"""The base of every image source: it provides examples split into training, validation and test."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,23 +13,23 @@ from cnntrain.settings import Count, Fraction, Text, WholeNumber
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where labeled images come from, and how they are divided.
+    """Where labeled images come from, and how they are split.
 
     `train`, `validation` and `test` each name a part of the source, or a slice of one, such as
-    `train[10%:25%]`. `validation` and `test` may also be a fraction: so much of what `train` names is set
-    aside, class by class, in an order that `split_seed` fixes. Null: the part of that name where the
+    `train[10%:25%]`. `validation` and `test` may also be a fraction: that fraction of `train` is set
+    aside, class by class, in an order fixed by `split_seed`. Null: the part of that name if the
     source has one, else `default_fraction`. 0: no such split.
 
-    `decoding` is how training reads JPEGs: `accurate` as evaluation and prediction always do; `fast` by the fast
-    DCT, and only what is cut out at random (up to 24 of 255 off, at edges; on two cores it was no faster);
-    `reduced` also at a half, a quarter or an eighth of the scale where that is still larger than the network's:
-    for photos of many megapixels.
+    `decoding` is how training reads JPEGs: `accurate` as in evaluation and prediction; `fast` uses the fast
+    DCT, and decodes only the random crop (up to 24 of 255 off, at edges; on two cores it was no faster);
+    `reduced` also decodes at a half, a quarter or an eighth of the scale if that is still larger than the network's
+    input: for photos of many megapixels.
 
-    `cache_decoded` keeps training images on disk, decoded and scaled: from the second start on, and the second
-    epoch, they are only cut and mirrored. 150 kB an image of 224×224.
+    `cache_decoded` keeps training images on disk, decoded and scaled: from the second run and the second
+    epoch on, they are only cropped and flipped. 150 kB per 224×224 image.
 
-    With `folds`, what `train` names is divided into that many folds, class by class, and the fold of number
-    `fold` is the test set: a multirun over `data.fold` is a cross-validation.
+    With `folds`, `train` is divided into that many folds, class by class, and fold number `fold` is the test set:
+    a multirun over `data.fold` is a cross-validation.
     """
 
     source: str
@@ -51,23 +51,23 @@ class Source:
         splits.check_expressions(train=self.train, validation=self.validation, test=self.test)
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return self.source
 
     def check(self) -> None:
-        """Raises DataError, within seconds and without TensorFlow, where the source can't be had."""
+        """Raises DataError, within seconds and without TensorFlow, if the source isn't available."""
 
     def table(self) -> Table:
-        """All the images of the source; raises DataError."""
+        """All the images in the source; raises DataError."""
         raise TypeError(f"{type(self).__name__} gives no table")
 
     def refuse_empty_classes(self, table: Table) -> None:
-        """Raises DataError where a class that the source names has no image."""
+        """Raises DataError if a class listed by the source has no image."""
 
     def load(self, *, empty_classes: bool = False) -> LabeledImages:
-        """Reads the source and divides it; raises DataError where a split can't be.
+        """Reads the source and splits it; raises DataError if a split is impossible.
 
-        `empty_classes`: classes may lack images, as where data are only looked at.
+        `empty_classes`: classes may have no images, as when data are only inspected.
         """
         table = self.table()
         if not empty_classes:

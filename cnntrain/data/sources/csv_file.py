@@ -26,21 +26,21 @@ SEPARATORS = "|;,"
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFile(FileSource):
-    """A CSV file with a header, and a line for each image.
+    """A CSV file with a header and one line per image.
 
-    `image_column` holds paths relative to `root` (null: the file's folder), to which `suffix` is added, such as .jpg
-    (null: none, or that of the only file that fits). `label_column` holds class names; or `label_columns` are one a
-    class, with 1 in that of the image's class and 0 in the others.
-    `split_column`, if named, holds train, validation or test. Lines with the same text in `group_column`,
-    such as all images of one patient, are never divided between splits. Columns are separated by comma,
-    semicolon, tab or |, whichever the header has most of. Text is UTF-8, UTF-16 or Latin-1.
+    `image_column` holds paths relative to `root` (null: the file's folder), to which `suffix`, such as .jpg, is added
+    (null: none, or that of the only file that matches). `label_column` holds class names; or `label_columns` has one
+    column per class, with 1 in the column of the image's class and 0 in the others.
+    `split_column`, if set, holds train, validation or test. Lines with the same text in `group_column`,
+    such as all images of one patient, always stay in the same split. Columns are separated by comma,
+    semicolon, tab or |, whichever is most frequent in the header. Text is UTF-8, UTF-16 or Latin-1.
 
     A line without a label, one that repeats a file, and all lines that give a file different labels are left out
-    and named; they count as bad files do (`max_bad_fraction`).
+    and listed; they count as bad files (`max_bad_fraction`).
 
-    `box_columns` are four that hold a box, in the form of `box_form`, which is Keras's name for it: by default left,
-    top, right and bottom in pixels; rel_… are fractions. All four may be empty. Then an image may have several
-    lines, one an object, of which the one with the `largest` box counts, or the `first`, or they are refused.
+    `box_columns` are four columns that hold a box, in the format `box_form`, under Keras's name: by default left,
+    top, right and bottom in pixels; rel_… are fractions. All four may be empty. With boxes, an image may have several
+    lines, one per object: the one with the `largest` box or the `first` is used, or they are refused.
     """
 
     source: str = "csv"
@@ -62,11 +62,11 @@ class CsvFile(FileSource):
             raise ValueError("label_columns: expected the names of at least two columns, one a class")
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return f"CSV file {self.path}"
 
     def listing(self) -> Listing:
-        """All lines, part by part and in the file's order within one."""
+        """All lines, part by part and in the file's order within each part."""
         path = self.path.expanduser()
         root = Path(os.path.abspath((self.root or path.parent).expanduser()))
         lines, encoding = read_lines(path, self.columns())
@@ -98,7 +98,7 @@ class CsvFile(FileSource):
     def lines_that_count(
         self, kept: Sequence[int], lines: Sequence[Line], names: Sequence[str | None]
     ) -> list[int]:
-        """Of the numbers of lines, one for each image, in the order of their first ones."""
+        """The line numbers to use, one for each image, in the order of each image's first line."""
         numbers: dict[str | None, list[int]] = defaultdict(list)
         for number in kept:
             numbers[names[number]].append(number)
@@ -108,7 +108,7 @@ class CsvFile(FileSource):
         return [max(of_image, key=lambda number: areas[number]) for of_image in numbers.values()]
 
     def boxes(self, path: Path, lines: Sequence[Line]) -> DrawnBoxes:
-        """The lines' boxes."""
+        """The boxes in the lines."""
         return DrawnBoxes(
             form=self.box_form,
             numbers=np.array([line.box or (np.nan,) * 4 for line in lines], float),
@@ -117,7 +117,7 @@ class CsvFile(FileSource):
         )
 
     def columns(self) -> dict[str, tuple[str, str]]:
-        """What is read: the key that names its column, and the column's name."""
+        """The columns to read: for each meaning, the key that names its column, and the column's name."""
         keys = ["image_column", "split_column", "group_column", *([] if self.label_columns else ["label_column"])]
         columns = {key.removesuffix("_column"): (key, getattr(self, key)) for key in keys if getattr(self, key)}
         columns |= {f"class {name}": ("label_columns", name) for name in self.label_columns or ()}
@@ -126,7 +126,7 @@ class CsvFile(FileSource):
     def refuse_wrong_lines(
         self, path: Path, root: Path, lines: Sequence[Line], names: Sequence[str | None]
     ) -> None:
-        """Raises DataError with the number and first few of the lines that don't say what is wanted."""
+        """Raises DataError with the number of invalid lines and the first few of them."""
         problems = {}
         first_line: dict[str | None, int] = {}
         for number, (line, name) in enumerate(zip(lines, names, strict=True)):
@@ -148,7 +148,7 @@ class CsvFile(FileSource):
             raise DataError(unusable(path, {lines[n].number: text for n, text in problems.items()}, len(lines)))
 
     def refuse_too_many(self, path: Path, lines: Sequence[Line], bad: Mapping[int, str]) -> None:
-        """Raises DataError where more lines are bad than may be."""
+        """Raises DataError if there are more bad lines than allowed."""
         if len(bad) > self.max_bad_fraction * len(lines):
             limit = f", more than data.max_bad_fraction={self.max_bad_fraction:g}"
             problems = {lines[number].number: text for number, text in bad.items()}
@@ -156,7 +156,7 @@ class CsvFile(FileSource):
 
 
 def unusable(path: Path, problems: Mapping[int, str], count: int, *, limit: str = "") -> str:
-    """What to say of lines that can't be used, by their number: the first few of them."""
+    """The text about lines that can't be used, by line number: the first few of them."""
     named = [f"  line {number}: {text}" for number, text in list(problems.items())[:NAMED]]
     more = ["  …"] if len(problems) > NAMED else []
     heading = f"data.path={path}: {len(problems):,} of {counted(count, 'line')} can't be used{limit}:"
@@ -164,7 +164,7 @@ def unusable(path: Path, problems: Mapping[int, str], count: int, *, limit: str 
 
 
 def label_of(line: Line) -> str:
-    """A line's class; empty if it has none, or more than one."""
+    """A line's class; empty if it has none or more than one."""
     columns = line.of("class ")
     if not columns:
         return line.values["label"].strip()
@@ -175,7 +175,7 @@ def label_of(line: Line) -> str:
 
 
 def without_decimals(labels: Sequence[str]) -> list[str]:
-    """The labels; where all are numbers, whole ones without decimals: 1.0 is 1."""
+    """The labels; if all are numbers, whole numbers lose their decimals: 1.0 becomes 1."""
     if not all(re.fullmatch(r"-?\d+(\.\d+)?", label) for label in labels if label):
         return list(labels)
     return [re.sub(r"\.0+$", "", label) for label in labels]
@@ -184,7 +184,7 @@ def without_decimals(labels: Sequence[str]) -> list[str]:
 def bad_lines(
     lines: Sequence[Line], names: Sequence[str | None], labels: Sequence[str], *, one_line: bool
 ) -> dict[int, str]:
-    """Why lines say nothing to learn from, by their position. `one_line`: an image has one."""
+    """The reasons why lines can't be used for training, by position. `one_line`: each image has one line."""
     bad: dict[int, str] = {}
     first: dict[str | None, int] = {}
     for position, (line, name, label) in enumerate(zip(lines, names, labels, strict=True)):
@@ -205,20 +205,20 @@ def bad_lines(
 
 
 def in_words(line: Line, label: str) -> str:
-    """What a line says of its image."""
+    """What a line says about its image."""
     split = line.values.get("split", "").strip()
     return printable(f"{label} ({split})" if split else label)
 
 
 def encoding_note(path: Path, encoding: str) -> list[str]:
-    """A text where a table is not in UTF-8."""
+    """A note if a table is not in UTF-8."""
     names = {"cp1252": "Latin-1 (Windows-1252)", "latin-1": "Latin-1"}
     plain = encoding in ("utf-8", "utf-8-sig")
     return [] if plain else [f"{path} is no UTF-8 text: it was read as {names.get(encoding, encoding.upper())}"]
 
 
 def several_labels_note(class_names: Sequence[str]) -> list[str]:
-    """A text where classes look as if they were several labels in one cell."""
+    """A note if classes look like several labels in one cell."""
     for separator in SEPARATORS:
         cells = [(name, [part.strip() for part in name.split(separator)]) for name in class_names]
         uses = Counter(part for _, parts in cells for part in set(parts))
@@ -232,7 +232,7 @@ def several_labels_note(class_names: Sequence[str]) -> list[str]:
 
 
 def has_numbers(line: Line) -> bool:
-    """Whether a line's box can be read, or it has none."""
+    """Whether a line's box can be read, or is missing."""
     with contextlib.suppress(ValueError):
         _ = line.box
         return True
@@ -240,7 +240,7 @@ def has_numbers(line: Line) -> bool:
 
 
 def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels in order; raises DataError where there is only one."""
+    """The distinct labels in order; raises DataError if there is only one."""
     names = in_order(labels)
     if len(names) < 2:
         raise DataError(f"data.label_column: expected at least two classes; found {list(names)}")
@@ -256,5 +256,5 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def spans(parts: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """The (start, stop) of each part, of a list in which a part's entries stand together."""
+    """The (start, stop) of each part, in a list where a part's entries are contiguous."""
     return {part: (parts.index(part), parts.index(part) + parts.count(part)) for part in dict.fromkeys(parts)}

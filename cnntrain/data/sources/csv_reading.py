@@ -16,27 +16,27 @@ BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf
 
 @dataclass(frozen=True)
 class Line:
-    """What was read of a line, by what it means: `image`, `label`, and if asked for `split`, `group`, `box 0` to
-    `box 3`, and `class NAME`."""
+    """The values in a line, by meaning: `image`, `label`, and if requested `split`, `group`, `box 0` to `box 3`, and
+    `class NAME`."""
 
     number: int
     values: Mapping[str, str]
 
     @property
     def box(self) -> Numbers | None:
-        """The box, or None; raises ValueError for what is not a number."""
+        """The box, or None; raises ValueError if a value is not a number."""
         texts = [text.strip() for name, text in self.values.items() if name.startswith("box ")]
         return four_numbers(texts) if any(texts) else None
 
     def of(self, prefix: str) -> dict[str, str]:
-        """The values whose meaning begins with a word, by what follows it."""
+        """The values whose meaning begins with a word, by the rest of the meaning."""
         return {name.removeprefix(prefix): text for name, text in self.values.items() if name.startswith(prefix)}
 
 
 def read_lines(path: Path, columns: Mapping[str, tuple[str, str]]) -> tuple[list[Line], str]:
-    """All lines but empty ones, and the encoding; raises DataError where the file or a column can't be read.
+    """All non-empty lines, and the encoding; raises DataError if the file or a column can't be read.
 
-    `columns`: for each meaning the key that names its column, and the column's name.
+    `columns`: for each meaning, the key that names its column, and the column's name.
     """
     text, encoding = decoded(path)
     lines = []
@@ -60,7 +60,7 @@ def read_lines(path: Path, columns: Mapping[str, tuple[str, str]]) -> tuple[list
 
 
 def decoded(path: Path) -> tuple[str, str]:
-    """A file's text, and its encoding: UTF-8, or what old and Windows programs write."""
+    """A file's text and its encoding: UTF-8, or the encodings of old and Windows programs."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -70,11 +70,11 @@ def decoded(path: Path) -> tuple[str, str]:
             return content.decode(encoding), encoding
         except UnicodeDecodeError:
             continue
-    return content.decode("latin-1"), "latin-1"  # takes any byte
+    return content.decode("latin-1"), "latin-1"  # accepts any byte
 
 
 def candidates(content: bytes) -> list[str]:
-    """The encodings that a file's bytes may be in, the likeliest first."""
+    """The encodings that a file's bytes may be in, most likely first."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return [encoding]
@@ -86,7 +86,7 @@ def candidates(content: bytes) -> list[str]:
 
 
 def place(path: Path, header: Sequence[str], key: str, name: str) -> int:
-    """A column's number."""
+    """A column's index."""
     if header.count(name) == 1:
         return header.index(name)
     if name in header:

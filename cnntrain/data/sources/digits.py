@@ -1,4 +1,4 @@
-"""Handwritten digits that ship inside scikit-learn: nothing to download."""
+"""Handwritten digits that ship with scikit-learn: nothing to download."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class Digits(Source):
     """1,797 gray images of 8×8 pixels, ten classes.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test
-    part); pixels 0 to 16 are spread to 0 to 255.
+    part); pixels 0 to 16 are scaled to 0 to 255.
     """
 
     source: str = "digits"
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return "scikit-learn's digits"
 
     def table(self) -> Table:

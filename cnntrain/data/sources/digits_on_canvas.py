@@ -1,4 +1,4 @@
-"""Digits somewhere on a larger canvas: images to learn boxes with, and nothing to download."""
+"""Digits placed on a larger canvas: images for learning boxes, with nothing to download."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,19 +11,19 @@ from cnntrain.data.sources.base import Source
 from cnntrain.data.sources.digits import Digits
 from cnntrain.settings import Count, WholeNumber
 
-INK = 64  # of 255, from which a pixel belongs to a digit
-SHARES = (0.25, 0.6)  # of the canvas's side, that a digit's is
-PIECE = 5  # of a digit's 8 pixels: the side of what lies about
-PALENESS = (0.2, 0.6)  # of a digit's brightness, that of what lies about
+INK = 64  # the lowest value, of 255, at which a pixel belongs to a digit
+SHARES = (0.25, 0.6)  # a digit's side as a fraction of the canvas's side
+PIECE = 5  # the side of a clutter piece, out of a digit's 8 pixels
+PALENESS = (0.2, 0.6)  # the brightness of clutter as a fraction of a digit's
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsOnCanvas(Source):
-    """Gray images, each of one of the digits of data=digits in a random size and place, among paler
-    pieces of others.
+    """Gray images, each with one digit from data=digits at a random size and position, among paler pieces of
+    other digits.
 
-    `canvas_size` is a side in pixels, `clutter` the number of pieces. Each digit lies on `copies` canvases, which
-    stay in one split. Everything is drawn from `canvas_seed`. A box is the one round the digit's ink.
+    `canvas_size` is the side in pixels, `clutter` the number of pieces. Each digit is on `copies` canvases, which
+    stay in one split. Everything is drawn from `canvas_seed`. The box is the bounding box of the digit's ink.
 
     Source of the idea: Mnih et al., "Recurrent Models of Visual Attention", 2014, section 4.1.
     """
@@ -35,7 +35,7 @@ class DigitsOnCanvas(Source):
     canvas_seed: WholeNumber = 0
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return f"digits on canvases of {self.canvas_size}×{self.canvas_size} pixels"
 
     def table(self) -> Table:
@@ -74,7 +74,7 @@ class DigitsOnCanvas(Source):
 def place(
     canvas: np.ndarray, digit: np.ndarray, random: np.random.Generator, *, scale: float
 ) -> tuple[int, int, np.ndarray]:
-    """Draws a digit, or a piece of one, on the canvas at random; its top, left and pixels there."""
+    """Draws a digit, or a piece of one, at a random position on the canvas; returns its top, left and pixels there."""
     from PIL import Image
 
     side = round(random.uniform(*SHARES) * len(canvas) * scale)

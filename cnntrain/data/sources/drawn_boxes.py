@@ -1,4 +1,4 @@
-"""Boxes as people drew them, and what becomes of them once their images are known."""
+"""Boxes as annotated, and their conversion once their images are known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ Form = Literal[
     "xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw", "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh"
 ]  # of keras.utils.bounding_boxes
 NAMED = 5
-PIXELS_OUTSIDE = 1.0  # by which tools that round, or that count pixels from 1, may be wrong
-SHAPE_TOLERANCE = 0.02  # an image in another size is still the same image: boxes are kept in fractions
+PIXELS_OUTSIDE = 1.0  # how far off tools may be that round, or count pixels from 1
+SHAPE_TOLERANCE = 0.02  # a resized image is still the same image: boxes are stored as fractions
 
 
 @dataclass(frozen=True)
 class DrawnBoxes:
     """A box for each image, before anything is known about the images.
 
-    `numbers` (n, 4) are in `form`, NaN where there is no box. `sizes` (n, 2) are the heights and widths of what the
-    boxes were drawn on, 0 where that is not told. `places` say where each stands.
+    `numbers` (n, 4) are in `form`, NaN where there is no box. `sizes` (n, 2) are the heights and widths of the
+    images that the boxes were drawn on, 0 if unknown. `places` say where each box was read.
     """
 
     form: str
@@ -40,10 +40,10 @@ class DrawnBoxes:
         return DrawnBoxes(self.form, self.numbers[kept], self.sizes[kept], places)
 
     def in_images(self, findings: "Sequence[Finding]") -> np.ndarray:
-        """float32 boxes (n, 4) of upright images (see boxes.py), by what was found about the images.
+        """float32 boxes (n, 4) in upright images (see boxes.py), given the findings about the images.
 
-        A tool that ignored EXIF's orientation is told by the size that it drew on. Raises DataError that names all
-        boxes that have no area, leave their images, or were drawn on others.
+        A tool that ignored EXIF orientation is recognized by the image size that it recorded. Raises a DataError that
+        lists all boxes that have no area, extend outside their images, or were drawn on different images.
         """
         upright = np.array([(finding.height, finding.width) for finding in findings], float).reshape(-1, 2)
         orientations = np.array([finding.orientation for finding in findings], np.int64)
@@ -57,9 +57,9 @@ class DrawnBoxes:
         return np.nan_to_num(boxes).astype(np.float32)
 
     def refuse_unfit(self, corners: np.ndarray, sizes: np.ndarray, others: np.ndarray) -> None:
-        """Raises DataError for boxes that can't be right: corners (n, 4) in pixels of images of `sizes` (n, 2).
+        """Raises DataError for boxes that can't be right: corners (n, 4) in pixels of images with `sizes` (n, 2).
 
-        `others` (n, 2) is 0, or the size of an image that can't be the one that the box was drawn on.
+        `others` (n, 2) is 0, or the size that the box was drawn at, if that can't be this image.
         """
         rows = np.flatnonzero(~np.isnan(corners).any(axis=1)).tolist()
         problems = [(row, problem(corners[row], sizes[row], others[row])) for row in rows]
@@ -86,13 +86,13 @@ def problem(corners: np.ndarray, size: np.ndarray, other: np.ndarray) -> str | N
 
 
 def are_alike(sizes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether images of sizes (n, 2) have the shapes of others, in whatever scale: (n,)."""
+    """Whether images of sizes (n, 2) have the same shapes as others, at any scale: (n,)."""
     across, along = sizes[:, 0] * others[:, 1], sizes[:, 1] * others[:, 0]
     return np.abs(across - along) <= SHAPE_TOLERANCE * along
 
 
 def corners_in_pixels(numbers: np.ndarray, form: str, sizes: np.ndarray) -> np.ndarray:
-    """Top, left, bottom and right (n, 4) in pixels of images of `sizes` (n, 2)."""
+    """Top, left, bottom and right (n, 4) in pixels of images with `sizes` (n, 2)."""
     from keras.utils import bounding_boxes
 
     height, width = sizes[:, :1], sizes[:, 1:]
@@ -101,7 +101,7 @@ def corners_in_pixels(numbers: np.ndarray, form: str, sizes: np.ndarray) -> np.n
 
 
 def turned(boxes: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) of stored images, as center and sides in fractions, in the upright ones; see decode.upright."""
+    """Converts boxes (n, 4) of stored images, as center and sides in fractions, to upright ones; see decode.upright."""
     from cnntrain.data.image_files.decode import COLUMN_STEPS, ROW_STEPS
 
     exchanged = np.where((orientations >= 5)[:, np.newaxis], boxes[:, [1, 0, 3, 2]], boxes)
@@ -111,7 +111,7 @@ def turned(boxes: np.ndarray, orientations: np.ndarray) -> np.ndarray:
 
 
 def area(numbers: Sequence[float], form: str) -> float:
-    """A box's area, to compare it with others of the same image."""
+    """A box's area, for comparison with others in the same image."""
     one, two, three, four = numbers
     if form.endswith(("xyxy", "yxyx")):
         return (three - one) * (four - two)

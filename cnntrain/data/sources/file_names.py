@@ -1,4 +1,4 @@
-"""The files that a table means."""
+"""Finding the files that a table refers to."""
 
 import contextlib
 import os
@@ -8,19 +8,19 @@ from pathlib import Path
 
 
 class FileNames:
-    """Finds the files that a table means, by their paths below a root."""
+    """Finds the files that a table refers to, by their paths below a root."""
 
     def __init__(self, root: Path, suffix: str | None):
         self.root = root
         self.suffix = suffix or ""
-        self.by_stem: dict[str, dict[str, list[str]]] = {}  # of each folder: its files, by their names without suffix
+        self.by_stem: dict[str, dict[str, list[str]]] = {}  # for each folder: its files, by their names without suffix
 
     def find_all(self, texts: Iterable[str]) -> list[str | None]:
-        """The path of each file relative to the root; None for one that leads out of it or stands for no file."""
+        """The path of each file relative to the root; None if it leads out of the root or matches no file."""
         return [self.find(text.strip()) for text in texts]
 
     def find(self, text: str) -> str | None:
-        """One file: as it is written, or with the slashes of another system, or with the suffix that is missing."""
+        """One file: as written, or with slashes from another system, or with its missing suffix."""
         written = inside(self.root, text + self.suffix if text else text)
         if written is None or os.path.lexists(self.root / written):
             return written
@@ -32,7 +32,7 @@ class FileNames:
         return os.path.join(folder, fitting[0]) if len(fitting) == 1 else name
 
     def files_of(self, folder: str) -> dict[str, list[str]]:
-        """The files of a folder below the root, by their names without suffix."""
+        """The files in a folder below the root, by their names without suffix."""
         if folder not in self.by_stem:
             found: dict[str, list[str]] = defaultdict(list)
             with contextlib.suppress(OSError):
@@ -43,6 +43,6 @@ class FileNames:
 
 
 def inside(root: Path, text: str) -> str | None:
-    """A path relative to the root, None where it leads out of it or stands for no file."""
+    """A path relative to the root; None if it leads out of the root or matches no file."""
     relative = os.path.relpath(os.path.join(root, text), root) if text else "."
     return None if relative == "." or relative.split(os.sep)[0] == ".." else relative

@@ -1,4 +1,4 @@
-"""What sources of image files have in common: any kind of image, and files that can't be used left out."""
+"""What sources of image files share: they read any kind of image, and leave out files that can't be used."""
 
 import dataclasses
 import hashlib
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from cnntrain.data.image_files.check import Checked
     from cnntrain.data.images import FileImages
 
-PILLOWS_LIMIT = 178_956_970  # pixels from which Pillow takes an image for a decompression bomb
+PILLOWS_LIMIT = 178_956_970  # pixels, from which on Pillow considers an image a decompression bomb
 NAMED = 5
 Intensity = Annotated[int, Interval(ge=0, le=255)]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a source, part by part: names relative to `root`, labels (n,), and what they mean.
+    """The image files in a source, part by part: names relative to `root`, labels (n,), and class names.
 
-    `parts` names stretches of them as (start, stop). `groups` (n,) number what must stay in one split. `boxes` are
-    what was drawn on them. `left_out` are files that say nothing to learn from, and why: (name, reason) each.
+    `parts` names ranges of them as (start, stop). `groups` (n,) are numbers; equal ones must stay in one split. `boxes`
+    are the annotated boxes. `left_out` are files that can't be used for training, as (name, reason).
     """
 
     root: Path
@@ -62,12 +62,12 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSource(Source):
-    """Image files of any kind that TensorFlow or Pillow reads, recognized by content.
+    """Image files of any kind that TensorFlow or Pillow can read, recognized by content.
 
-    All are checked before they are used. One that can't be decoded, or has more than `max_pixels` pixels
-    (the default is where Pillow suspects a decompression bomb), is left out and named; more than
-    `max_bad_fraction` of such files is an error. `background` is what transparent pixels are mixed with: a
-    color's name, #rrggbb, or [red, green, blue] from 0 to 255.
+    All files are checked before use. A file that can't be decoded, or has more than `max_pixels` pixels
+    (by default, where Pillow suspects a decompression bomb), is left out and listed; more than
+    `max_bad_fraction` of such files is an error. `background` is what transparent pixels are blended with: a
+    color name, #rrggbb, or [red, green, blue] from 0 to 255.
     """
 
     background: str | tuple[Intensity, Intensity, Intensity] = "white"
@@ -83,11 +83,11 @@ class FileSource(Source):
         raise TypeError(f"{type(self).__name__} lists nothing")
 
     def check(self) -> None:
-        """Raises DataError where the files can't even be listed; table() looks into them."""
+        """Raises DataError if the files can't even be listed; table() checks their content."""
         self.listing()
 
     def examine(self, root: Path, names: Sequence[str], *, remember: bool = True) -> "list[Checked]":
-        """Looks at the files, or recalls what was found before."""
+        """Examines the files, or recalls earlier findings."""
         from cnntrain.data.image_files.check import check_files
 
         return check_files(
@@ -99,7 +99,7 @@ class FileSource(Source):
         )
 
     def refuse_empty_classes(self, table: Table) -> None:
-        """Raises DataError where a class has no image that can be used."""
+        """Raises DataError if a class has no usable image."""
         counts = np.bincount(table.labels, minlength=len(table.class_names))
         empty = [name for name, count in zip(table.class_names, counts, strict=True) if not count]
         if empty:
@@ -108,7 +108,7 @@ class FileSource(Source):
             raise DataError(f"{self.title()}: no image in {', '.join(map(printable, empty))}{why}")
 
     def table(self) -> Table:
-        """All files that can be used; gray if all of them are, else color."""
+        """All usable files; gray if all of them are, else color."""
         listing = self.listing()
         checked = self.examine(listing.root, listing.names)
         kept = np.array([not file.companion for file in checked], bool)
@@ -140,7 +140,7 @@ class FileSource(Source):
 
 
 def as_images(checked: "Sequence[Checked]", *, upright: bool = True) -> "FileImages":
-    """FileImages of files that were found good: gray if all of them are, else color; turned as EXIF says or not."""
+    """FileImages of usable files: gray if all of them are, else color; with or without EXIF orientation applied."""
     from cnntrain.data.images import FileImages
 
     turned = np.array([1 if file.finding.convert else file.finding.orientation for file in checked])
@@ -153,7 +153,7 @@ def as_images(checked: "Sequence[Checked]", *, upright: bool = True) -> "FileIma
 
 
 def reasons(bad: Sequence[tuple[str, str]]) -> str:
-    """A line for each of the first few files that can't be used: (name, reason) each."""
+    """A line for each of the first few files that can't be used, from (name, reason)."""
     lines = [f"  {printable(name)}: {reason}" for name, reason in bad[:NAMED]]
     return "\n".join([*lines, *(["  …"] if len(bad) > NAMED else [])])
 
@@ -162,7 +162,7 @@ def red_green_blue(background: str | tuple[int, int, int]) -> tuple[int, int, in
     """A color as three numbers from 0 to 255; raises ValueError for an unknown name."""
     if not isinstance(background, str):
         return background
-    if background == "white":  # spares the import of Pillow at every start
+    if background == "white":  # avoids importing Pillow at every start
         return 255, 255, 255
     from PIL import ImageColor
 
@@ -176,6 +176,6 @@ def red_green_blue(background: str | tuple[int, int, int]) -> tuple[int, int, in
 
 
 def stable_id(name: str) -> int:
-    """A number of 56 bits that depends on the name alone."""
+    """A 56-bit number that depends on the name alone."""
     digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=7).digest()
     return int.from_bytes(digest, "big")

@@ -1,4 +1,4 @@
-"""A folder of image files, one folder a class."""
+"""A folder of image files, one folder per class."""
 
 import os
 import re
@@ -27,12 +27,12 @@ SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$re
 class Folder(FileSource):
     """Image files in `path`/CLASS/, or in `path`/train/CLASS/, `path`/validation/CLASS/, `path`/test/CLASS/.
 
-    Folders in a class's folder belong to the class. Hidden files and folders, and those that systems leave behind,
-    are passed over. A part may also be one folder of images with a file `…_annotations.txt` beside or above them, as
-    in Tiny ImageNet: a line an image, its name and class separated by a tab.
+    Folders inside a class folder belong to the class. Hidden files and folders, and those that operating systems leave
+    behind, are skipped. A part may also be one folder of images with a file `…_annotations.txt` next to or above them,
+    as in Tiny ImageNet: one line per image, with its name and class separated by a tab.
 
-    `label_from`: `folder`, or `file_name` where the class begins each file's name, up to its number: cat.0.jpg.
-    Files without one are left out.
+    `label_from`: `folder`, or `file_name` if each file name begins with the class, followed by a number: cat.0.jpg.
+    Files without a class are left out.
     """
 
     source: str = "folder"
@@ -40,11 +40,11 @@ class Folder(FileSource):
     label_from: Literal["folder", "file_name"] = "folder"
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return f"folder {self.path}"
 
     def listing(self) -> Listing:
-        """All files, sorted by class and path in each part; raises DataError where there are no classes."""
+        """All files, sorted by class and path within each part; raises DataError if there are no classes."""
         root = Path(os.path.abspath(self.path.expanduser()))
         if not root.is_dir():
             kind = "is a file" if root.exists() else "does not exist"
@@ -82,7 +82,7 @@ class Folder(FileSource):
         )
 
     def too_few_classes(self, root: Path, train: Path, class_names: Sequence[str]) -> str:
-        """What to say where there is no class, or only one."""
+        """The error text if there is no class, or only one."""
         if self.label_from == "file_name":
             return (
                 f"data.path={root}: expected files of at least two classes, such as cat.0.jpg and dog.0.jpg;"
@@ -97,7 +97,7 @@ class Folder(FileSource):
 
 
 def by_folder(folder: Path, passed_over: list[str]) -> dict[str, list[str]]:
-    """The files of a part by class: those in its folder, or as a table of annotations beside them says."""
+    """The files in a part, by class: by folder, or according to an annotation table next to them."""
     annotations = sorted(folder.glob("*_annotations.txt"))
     if annotations:
         return annotated(annotations[0], passed_over)
@@ -108,7 +108,7 @@ def by_folder(folder: Path, passed_over: list[str]) -> dict[str, list[str]]:
 def by_name(
     root: Path, folder: Path, passed_over: list[str], left_out: list[tuple[str, str]]
 ) -> dict[str, list[str]]:
-    """The files of a part by the class that begins their names; those without one are left out."""
+    """The files in a part, by the class that their names begin with; those without one are left out."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in files_below(folder, passed_over):
         name = class_in_name(os.path.basename(path))
@@ -120,13 +120,13 @@ def by_name(
 
 
 def class_in_name(name: str) -> str | None:
-    """The class of a file called cat.0.jpg, cat_12.png or cat (3).jpg."""
+    """The class of a file with a name such as cat.0.jpg, cat_12.png or cat (3).jpg."""
     match = re.fullmatch(r"(.*?[^\W\d_].*?)[\s._-]*\(?\d+\)?", os.path.splitext(name)[0])
     return match[1] if match else None
 
 
 def annotated(table: Path, passed_over: list[str]) -> dict[str, list[str]]:
-    """The files of a folder by the class that a table gives them; raises DataError for files that it lacks."""
+    """The files in a folder, by the class in a table; raises DataError for files that are not in the table."""
     images = {os.path.basename(path): path for path in files_below(table.parent, passed_over) if path != str(table)}
     found: dict[str, list[str]] = defaultdict(list)
     for number, line in enumerate(table.read_text(encoding="utf-8-sig").splitlines(), start=1):
@@ -143,7 +143,7 @@ def annotated(table: Path, passed_over: list[str]) -> dict[str, list[str]]:
 
 
 def refuse_flat_parts(folders: Mapping[str, Path], found: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    """Raises DataError where a part has files and no folder that is a class of train: nothing names their classes."""
+    """Raises DataError if a part has files but no folder named after a training class: their classes are unknown."""
     for part, classes in found.items():
         strange = not set(classes) & set(found["train"])
         if part != "train" and strange and files_below(folders[part]):
@@ -155,7 +155,7 @@ def refuse_flat_parts(folders: Mapping[str, Path], found: Mapping[str, Mapping[s
 
 
 def passed_over_note(names: Sequence[str]) -> list[str]:
-    """A text for files and folders that were passed over."""
+    """A note about files and folders that were skipped."""
     if not names:
         return []
     listed = ", ".join(map(printable, list(dict.fromkeys(names))[:3])) + (", …" if len(set(names)) > 3 else "")
@@ -174,15 +174,14 @@ def part_folders(root: Path, passed_over: list[str]) -> Mapping[str, Path]:
                 found[part] = entry
     if "train" not in found:
         return {"train": root}
-    passed_over += hidden  # of the root itself, which is no part
+    passed_over += hidden  # of the root itself, which is not a part
     return found
 
 
 def files_below(folder: Path, passed_over: list[str] | None = None) -> list[str]:
-    """The paths of all files below a folder but hidden ones and the system's own, which `passed_over` takes; sorted.
+    """The sorted paths of all files below a folder, except hidden and system files, which are added to `passed_over`.
 
-    Links are followed, but no folder is entered twice, nor one that this folder lies in: links may lead in
-    circles.
+    Links are followed, but no folder is entered twice, nor one that contains this folder: links may form cycles.
     """
     found: list[str] = []
     entered = {identity(parent) for parent in (*folder.absolute().parents, *folder.resolve().parents)}
@@ -199,13 +198,13 @@ def files_below(folder: Path, passed_over: list[str] | None = None) -> list[str]
 
 
 def identity(folder: str | Path) -> tuple[int, int]:
-    """What is the same for a folder and all links to it."""
+    """An identity that a folder shares with all links to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
 def visible(folder: Path, passed_over: list[str] | None = None) -> list[Path]:
-    """A folder's entries but those that are passed over, sorted by name."""
+    """A folder's entries except those that are skipped, sorted by name."""
     entries = sorted(folder.iterdir())
     if passed_over is not None:
         passed_over += [entry.name for entry in entries if not is_visible(entry.name)]
@@ -213,5 +212,5 @@ def visible(folder: Path, passed_over: list[str] | None = None) -> list[Path]:
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file or folder is the user's, neither hidden nor left behind by a system or a tool."""
+    """Whether a file or folder is the user's own, neither hidden nor left behind by a system or tool."""
     return not name.startswith(".") and name.lower() not in SYSTEM_NAMES

@@ -13,7 +13,7 @@ from cnntrain.errors import DataError
 from cnntrain.settings import FilePath, Text
 
 PARTS = {"train": "train", "test": "t10k"}
-LARGEST_GROWTH = 100  # images of digits shrink to a tenth
+LARGEST_GROWTH = 100  # images of digits compress to a tenth
 ALWAYS_ALLOWED_BYTES = 2**26
 
 
@@ -21,7 +21,7 @@ ALWAYS_ALLOWED_BYTES = 2**26
 class Idx(Source):
     """A folder of idx files: train-images-idx3-ubyte, train-labels-idx1-ubyte, and t10k-… for the test.
 
-    `class_names` in the order of the labels; null names the classes by their numbers.
+    `class_names` are in the order of the labels; null: the classes are named by their numbers.
     Source of the format: http://yann.lecun.com/exdb/mnist/.
     """
 
@@ -30,11 +30,11 @@ class Idx(Source):
     class_names: tuple[Text, ...] | None = None
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return f"idx files in {self.path}"
 
     def table(self) -> Table:
-        """Both parts, `train` and, where its files are there, `test`."""
+        """Both parts: `train` and, if its files exist, `test`."""
         from cnntrain.data.images import ArrayImages
 
         folder = self.path.expanduser()
@@ -66,7 +66,7 @@ class Idx(Source):
 
 
 def find(folder: Path, name: str, *, needed: bool = True) -> Path | None:
-    """The file of that name, gzipped or not; some copies write a dot before idx."""
+    """The file with that name, gzipped or not; some copies have a dot before idx."""
     for candidate in (name, name.replace("-idx", ".idx")):
         for path in (folder / candidate, folder / f"{candidate}.gz"):
             if path.is_file():
@@ -77,7 +77,7 @@ def find(folder: Path, name: str, *, needed: bool = True) -> Path | None:
 
 
 def read_idx(path: Path | None, *, dimensions: int) -> np.ndarray:
-    """uint8 array of an idx file of `dimensions`; raises DataError where the file is damaged."""
+    """The uint8 array in an idx file with `dimensions`; raises DataError if the file is damaged."""
     if path is None:
         raise DataError("an idx file is missing")
     try:

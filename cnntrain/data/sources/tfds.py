@@ -1,4 +1,4 @@
-"""Any image classification set of TensorFlow Datasets."""
+"""Any image classification data set in TensorFlow Datasets."""
 
 import logging
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Tfds(Source):
-    """The set called `name`, prepared in `data_dir` (null: TFDS's own folder) or downloaded if need be.
+    """The data set called `name`, prepared in `data_dir` (null: TFDS's own folder) or downloaded if needed.
 
     Images of one size are decoded once and kept, if all fit into `memory_limit_mb`; others stay encoded in
-    memory up to that limit; a larger set is written once to a record file in the cache folder, so that any
-    image can be reached at any time. A slice is taken in the order in which TFDS stores the set.
+    memory up to that limit. A larger data set is written once to a record file in the cache folder, for random
+    access. Slices follow the order in which TFDS stores the data set.
 
-    Where each image has several objects, with a class and a box each, the `largest` counts, or the `first`, or they
-    are refused; images without any are left out.
+    If an image has several objects, each with a class and a box, the `largest` or the `first` is used, or they are
+    refused; images without any are left out.
     """
 
     source: str = "tfds"
@@ -40,11 +40,11 @@ class Tfds(Source):
     objects: Objects = "largest"
 
     def title(self) -> str:
-        """What the data are, in words."""
+        """A short description of the data."""
         return f"TFDS {self.name}"
 
     def check(self) -> None:
-        """Raises where the set is neither prepared nor to be had from the network."""
+        """Raises an error if the data set is neither prepared nor available from the network."""
         builder = open_builder(self.name, self.data_dir)
         host = None if builder.is_prepared() else unreachable_host(builder)
         if host:
@@ -54,7 +54,7 @@ class Tfds(Source):
             )
 
     def table(self) -> Table:
-        """The parts that the splits name; raises DataError where the set can't be had."""
+        """The parts that the splits name; raises DataError if the data set isn't available."""
         builder = open_builder(self.name, self.data_dir)
         features = find_features(builder)
         prepare(builder)
@@ -73,10 +73,10 @@ class Tfds(Source):
 
 
 def open_builder(name: str, data_dir: Path | None) -> Any:
-    """TFDS's builder, without loading TensorFlow or reaching out; raises ConfigError for an unknown name."""
+    """TFDS's builder, without loading TensorFlow or using the network; raises ConfigError for an unknown name."""
     import tensorflow_datasets as tfds
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of folders that are merely not prepared
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about folders that just aren't prepared yet
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError:
@@ -89,7 +89,7 @@ def open_builder(name: str, data_dir: Path | None) -> Any:
 
 
 def prepare(builder: Any) -> None:
-    """Downloads and prepares the set if it is not there; raises DataError where that fails."""
+    """Downloads and prepares the data set if necessary; raises DataError if that fails."""
     if builder.is_prepared():
         return
     from tensorflow_datasets.core.download import download_manager, extractor, util
@@ -106,7 +106,7 @@ def prepare(builder: Any) -> None:
 
 
 def remedy(builder: Any) -> str:
-    """How to get a set that is not here."""
+    """How to get a data set that is missing."""
     return (
         f"On a machine with a network, run the same command once, or\n"
         f"    python -c \"import tensorflow_datasets as t; t.builder('{builder.name}').download_and_prepare()\"\n"
@@ -116,7 +116,7 @@ def remedy(builder: Any) -> str:
 
 
 def unreachable_host(builder: Any) -> str | None:
-    """The host of the set's files if it does not answer within seconds, through the proxy where one is set."""
+    """The host of the data set's files if it does not respond within seconds, through the proxy if one is set."""
     from urllib.error import HTTPError
 
     from cnntrain.runtime.download import FAILURES, open_address
@@ -133,7 +133,7 @@ def unreachable_host(builder: Any) -> str | None:
 
 
 def part_names(source: Source, known: list[str]) -> list[str]:
-    """The parts to read: all that the splits name, and `validation` and `test` where they are to be found."""
+    """The parts to read: all those that the splits name, and `validation` and `test` if they exist."""
     names: list[str] = []
     for split, asked in (("train", source.train), ("validation", source.validation), ("test", source.test)):
         if isinstance(asked, str):

@@ -1,4 +1,4 @@
-"""The examples of a prepared set of TensorFlow Datasets, read into memory or into one record file."""
+"""The examples in a prepared TensorFlow Datasets data set, read into memory or into one record file."""
 
 import functools
 import hashlib
@@ -34,7 +34,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Reading:
-    """A prepared set, and what of it is read: see Features."""
+    """A prepared data set, and which features are read: see Features."""
 
     builder: Any
     features: Features
@@ -42,11 +42,11 @@ class Reading:
 
     @property
     def channels(self) -> int:
-        """Those of the images; 3 where they may differ."""
+        """The number of image channels; 3 if it may vary."""
         return self.builder.info.features[self.features.image].shape[-1] or 3
 
     def batches(self, part: str) -> Iterator[tuple[list[bytes], np.ndarray, np.ndarray]]:
-        """Encoded images, labels and boxes of a part, in the order in which they are stored."""
+        """Encoded images, labels and boxes of a part, in stored order."""
         import tensorflow_datasets as tfds
 
         config = tfds.ReadConfig(interleave_cycle_length=1)
@@ -65,7 +65,7 @@ class Reading:
             )
 
     def record_path(self, parts: list[str]) -> Path:
-        """The record file of these parts of the set."""
+        """The record file of these parts of the data set."""
         said: tuple[Any, ...] = (str(self.builder.data_path), parts)
         if self.features.box:
             said = (*said, self.features, self.objects)
@@ -74,7 +74,7 @@ class Reading:
 
 
 def read_parts(reading: Reading, parts: list[str], *, limit: int) -> Content:
-    """All parts: in memory, or from a record file where they are larger than `limit`."""
+    """All parts: in memory, or from a record file if they are larger than `limit`."""
     from cnntrain.data.images import EncodedImages
 
     record = reading.record_path(parts)
@@ -99,7 +99,7 @@ def read_parts(reading: Reading, parts: list[str], *, limit: int) -> Content:
 
 
 def write_record(reading: Reading, parts: list[str], path: Path) -> Content:
-    """Writes all parts to one record file, and what belongs to the images beside it."""
+    """Writes all parts to one record file, and labels and boxes next to it."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     labels: list[int] = []
@@ -124,7 +124,7 @@ def write_record(reading: Reading, parts: list[str], path: Path) -> Content:
 
 
 def open_record(path: Path, channels: int) -> Content:
-    """What `write_record` wrote; boxes are None if the set has none."""
+    """Reads what `write_record` wrote; boxes are None if the data set has none."""
     from cnntrain.data.images import RecordImages
 
     index = json.loads(path.with_suffix(".json").read_text())
@@ -135,9 +135,9 @@ def open_record(path: Path, channels: int) -> Content:
 
 
 def decoded_if_small(images: "Images", shape: tuple[int | None, ...], *, limit: int) -> "Images":
-    """Encoded images of one size as an array, where it fits into the limit; else as they came.
+    """Encoded images of one size as an array, if it fits into the limit; otherwise unchanged.
 
-    Sets of one fixed size are stored as PNG, so that decoding once or each time gives the same pixels.
+    Data sets with one fixed size are stored as PNG, so decoding once or every time gives the same pixels.
     """
     from cnntrain.data.image_files.decode import read_image
     from cnntrain.data.images import ArrayImages, EncodedImages

@@ -1,4 +1,4 @@
-"""Annotation files of the usual tools: which format a file is in, and what it tells of images."""
+"""Annotation files of the usual tools: a file's format, and what it says about images."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SUFFIXES = (".xml", ".json", ".csv", ".txt", ".yaml", ".yml", ".names")
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """A file that may hold annotations: bytes of XML, values of JSON, else text; or why it can't be read."""
+    """A file that may hold annotations: XML as bytes, JSON as values, others as text; or why it can't be read."""
 
     path: str
     content: Any = None
@@ -26,7 +26,7 @@ class AnnotationFile:
 
     @property
     def format(self) -> str | None:
-        """The format's name, None where it is in none of them."""
+        """The format's name; None if it is not a known format."""
         suffix = os.path.splitext(self.path)[1].lower()
         if suffix == ".xml":
             return "voc"
@@ -40,10 +40,10 @@ class AnnotationFile:
 def read_annotations(
     paths: Sequence[str], asked: str, *, label_attribute: str | None, problems: list[str]
 ) -> tuple[str, list[Told]]:
-    """The format of annotation files (`asked`, or what they are with `auto`), and what they tell.
+    """The format of annotation files (`asked`, or detected with `auto`), and their annotations.
 
-    What can't be understood is added to `problems`. Raises DataError where no file is in the format, or files are
-    in several.
+    Anything that can't be parsed is added to `problems`. Raises DataError if no file is in the format, or files are
+    in several formats.
     """
     files = [open_file(path) for path in paths]
     formats = [file.format for file in files]
@@ -66,7 +66,7 @@ def read_annotations(
 def read_file(
     file: AnnotationFile, name: str, names: Sequence[str] | None, label_attribute: str | None, problems: list[str]
 ) -> Iterator[Told]:
-    """What a file of one format tells; see the format's own `read`."""
+    """The annotations in a file of one format; see the format's own `read`."""
     if name == "yolo":
         return yolo.read(file.path, file.content, names, problems)
     if name == "via":
@@ -75,7 +75,7 @@ def read_file(
 
 
 def wrong_formats(files: Sequence[AnnotationFile], asked: str, found: Sequence[str]) -> str:
-    """The text where the files are in no format, or in several."""
+    """The error text if the files are in no known format, or in several."""
     paths = [file.path for file in files]
     where = f"data.path={os.path.commonpath(paths)}" if paths else "data.path"
     if len(found) > 1:
@@ -86,7 +86,7 @@ def wrong_formats(files: Sequence[AnnotationFile], asked: str, found: Sequence[s
 
 
 def open_file(path: str) -> AnnotationFile:
-    """Reads a file by its suffix."""
+    """Reads a file according to its suffix."""
     expected = "JSON" if path.lower().endswith(".json") else "UTF-8 text"
     try:
         content = Path(path).read_bytes()

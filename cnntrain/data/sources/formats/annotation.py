@@ -1,4 +1,4 @@
-"""What an annotation file tells of one image."""
+"""What an annotation file says about one image."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ Numbers = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Told:
-    """An image and its objects, as a file tells them.
+    """An image and its objects, as annotated in a file.
 
-    `place` is where, for messages; `near` the file's folder. `images` are the image's paths, names or names without
-    a suffix, the likeliest first. `size` is the (height, width) of what the boxes were drawn on, where the file says
-    so. `objects` are class names and boxes, in the format's form, such as xyxy.
+    `place` says where, for messages; `near` is the file's folder. `images` are the image's paths, names or names
+    without a suffix, most likely first. `size` is the (height, width) of the image that the boxes were drawn on, if the
+    file says so. `objects` are class names and boxes, in the format's box form, such as xyxy.
     """
 
     place: str
@@ -36,7 +36,7 @@ def four_numbers(values: Sequence[Any]) -> Numbers:
 
 
 def told_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """An image's size in whole pixels; None where it is not told, for which some tools write 0."""
+    """An image's size in whole pixels; None if it is unknown, for which some tools write 0."""
     try:
         size = int(height), int(width)
     except (TypeError, ValueError):

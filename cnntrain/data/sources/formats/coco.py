@@ -11,13 +11,13 @@ FORM = "xywh"
 
 
 def is_coco(content: Any) -> bool:
-    """Whether the values of a JSON file are COCO's, of objects: its captions have no categories."""
+    """Whether the values in a JSON file are COCO object annotations: captions have no categories."""
     keys = ("images", "annotations", "categories")
     return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)
 
 
 def read(path: str, content: dict[str, Any], problems: list[str]) -> Iterator[Told]:
-    """All images of a file; crowds are passed over."""
+    """All images in a file; crowds are skipped."""
     try:
         names = {category["id"]: str(category["name"]) for category in content["categories"]}
         images = {image["id"]: image for image in content["images"]}

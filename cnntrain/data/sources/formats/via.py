@@ -17,7 +17,7 @@ SHAPE, ATTRIBUTES = "region_shape_attributes", "region_attributes"
 
 
 def is_via(content: Any) -> bool:
-    """Whether the values of a JSON file are VIA's."""
+    """Whether the values in a JSON file are VIA's."""
     entries = entries_of(content)
     return bool(entries) and all(isinstance(entry, dict) and "regions" in entry for entry in entries.values())
 
@@ -28,7 +28,7 @@ def is_via_csv(text: str | None) -> bool:
 
 
 def entries_of(content: Any) -> Mapping[str, Any]:
-    """The images of a saved project, or of the annotations alone."""
+    """The images in a saved project, or in the annotations alone."""
     if not isinstance(content, dict):
         return {}
     project = content.get("_via_img_metadata", content)
@@ -36,7 +36,7 @@ def entries_of(content: Any) -> Mapping[str, Any]:
 
 
 def read(path: str, content: Any, attribute: str | None, problems: list[str]) -> Iterator[Told]:
-    """All images of a file, JSON's values or CSV's text. `attribute` is what holds the class; see `label_of`."""
+    """All images in a file, from JSON values or CSV text. `attribute` holds the class; see `label_of`."""
     try:
         images = regions_of_csv(content) if isinstance(content, str) else regions_of_json(content)
     except (csv.Error, TypeError, KeyError, ValueError) as error:
@@ -55,7 +55,7 @@ def read(path: str, content: Any, attribute: str | None, problems: list[str]) ->
 
 
 def regions_of_json(content: Any) -> dict[str, list[dict[str, Any]]]:
-    """Each image's regions, with their shape and attributes under the CSV's names."""
+    """Each image's regions, with their shape and attributes under the names used in the CSV."""
     images = {}
     for entry in entries_of(content).values():
         regions = entry["regions"].values() if isinstance(entry["regions"], dict) else entry["regions"]
@@ -66,7 +66,7 @@ def regions_of_json(content: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def regions_of_csv(text: str) -> dict[str, list[dict[str, Any]]]:
-    """The same of a CSV file, a line for each region; one with an empty shape stands for an image without any."""
+    """The same from a CSV file, with one line per region; an empty shape stands for an image without regions."""
     images: dict[str, list[dict[str, Any]]] = {}
     for line in csv.DictReader(text.removeprefix("#").splitlines(), strict=True):
         shape, attributes = json.loads(line[SHAPE]), json.loads(line[ATTRIBUTES])
@@ -82,9 +82,9 @@ def rectangle(shape: Mapping[str, Any]) -> Numbers:
 
 
 def label_of(attributes: Mapping[str, Any], attribute: str | None) -> str:
-    """A region's class: the value of that attribute, or (None) of the only one or of one that is usual.
+    """A region's class: the value of that attribute, or (None) of the only one or of a commonly used one.
 
-    Of a checkbox's values, which VIA stores as {value: true}, the only one.
+    For checkboxes, which VIA stores as {value: true}, it is the only value.
     """
     usual = [name for name in attributes if name.lower() in USUAL_ATTRIBUTES]
     names = [attribute] if attribute else list(attributes) if len(attributes) == 1 else usual

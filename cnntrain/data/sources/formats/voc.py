@@ -1,7 +1,7 @@
-"""Pascal VOC's XML, one file an image, as LabelImg and many others write it.
+"""Pascal VOC's XML, one file per image, as written by LabelImg and many others.
 
-Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/. Corners are taken as places between pixels, as
-TensorFlow Datasets does; VOC's own data count pixels from 1, and are half a pixel off then.
+Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/. Corners are taken as points between pixels, as in
+TensorFlow Datasets; VOC's own data counts pixels from 1, and so is half a pixel off.
 """
 
 import os
@@ -18,7 +18,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read(path: str, content: bytes, problems: list[str]) -> Iterator[Told]:
-    """The one image of a file. Document types, by which XML can be made to read files or fill memory, are refused."""
+    """The one image in a file. Document types, which can make XML read files or fill memory, are refused."""
     from xml.etree.ElementTree import ParseError
 
     from defusedxml import DefusedXmlException
@@ -34,7 +34,7 @@ def read(path: str, content: bytes, problems: list[str]) -> Iterator[Told]:
     except ValueError as error:
         problems.append(f"{path}: {error}")
     else:
-        stem = os.path.splitext(os.path.basename(path))[0]  # LabelImg goes by it: files get other names later
+        stem = os.path.splitext(os.path.basename(path))[0]  # LabelImg matches by it: files may be renamed later
         name = (root.findtext("filename") or "").strip() or stem
         size = told_size(root.findtext("size/height"), root.findtext("size/width"))
         yield Told(path, os.path.dirname(path), (name, stem), size, objects)

@@ -1,6 +1,6 @@
-"""YOLO's text files, one an image: a line for each object, with the class's number and its box in fractions.
+"""YOLO's text files, one per image: a line for each object, with its class number and its box in fractions.
 
-Class names stand in data.yaml, as Ultralytics and Roboflow write it, or in classes.txt, as LabelImg does.
+Class names are in data.yaml, as written by Ultralytics and Roboflow, or in classes.txt, as written by LabelImg.
 Source: https://docs.ultralytics.com/datasets/detect/.
 """
 
@@ -18,7 +18,7 @@ FOLDER = "labels"
 
 
 def is_yolo(path: str, text: str | None) -> bool:
-    """Whether a text file holds boxes: by the folder that it lies in, or by its first line."""
+    """Whether a text file holds boxes, judging by its folder or its first line."""
     if not is_label_file(path) or text is None:
         return False
     words = text.partition("\n")[0].split()
@@ -26,7 +26,7 @@ def is_yolo(path: str, text: str | None) -> bool:
 
 
 def with_neighbors(paths: Sequence[str], formats: Sequence[str | None]) -> list[str | None]:
-    """The formats of files, where all text files beside YOLO's are YOLO's too: empty ones, and those with mistakes."""
+    """The formats of files; all text files next to YOLO files count as YOLO, too, including empty and invalid ones."""
     folders = {os.path.dirname(path) for path, name in zip(paths, formats, strict=True) if name == "yolo"}
     return [
         "yolo" if os.path.dirname(path) in folders and is_label_file(path) else name
@@ -35,12 +35,12 @@ def with_neighbors(paths: Sequence[str], formats: Sequence[str | None]) -> list[
 
 
 def is_label_file(path: str) -> bool:
-    """Whether a file may hold boxes, by its name."""
+    """Whether a file may hold boxes, judging by its name."""
     return path.lower().endswith(".txt") and os.path.basename(path).lower() not in NAME_FILES
 
 
 def read(path: str, text: str, names: Sequence[str] | None, problems: list[str]) -> Iterator[Told]:
-    """The one image of a file, which has the file's name but for the suffix."""
+    """The one image in a file, which has the file's name except for the suffix."""
     objects = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
@@ -53,7 +53,7 @@ def read(path: str, text: str, names: Sequence[str] | None, problems: list[str])
 
 
 def labeled_box(line: str, names: Sequence[str] | None) -> tuple[str, Numbers]:
-    """The class and box of a line; raises ValueError."""
+    """The class and box in a line; raises ValueError."""
     words = line.split()
     if len(words) != 5 or not words[0].isdecimal():
         raise ValueError(f"expected a class's number and four numbers of its box; found {line.strip()[:60]!r}")
@@ -64,7 +64,7 @@ def labeled_box(line: str, names: Sequence[str] | None) -> tuple[str, Numbers]:
 
 
 def class_names(paths: Sequence[str]) -> list[str] | None:
-    """The names of the classes by number, from one of the files; None where none of them tells."""
+    """The class names by number, from one of the files; None if none of them has any."""
     for path in sorted(paths, key=len):  # the outermost first
         if path.lower().endswith((".yaml", ".yml")):
             names = names_of(read_yaml(path))
@@ -77,7 +77,7 @@ def class_names(paths: Sequence[str]) -> list[str] | None:
 
 
 def read_yaml(path: str) -> Any:
-    """The values of a YAML file; raises DataError."""
+    """The values in a YAML file; raises DataError."""
     import yaml
 
     try:
@@ -87,7 +87,7 @@ def read_yaml(path: str) -> Any:
 
 
 def names_of(values: Any) -> list[str] | None:
-    """The names that data.yaml gives, as a list or by number; None if it gives none."""
+    """The class names in data.yaml, as a list or by number; None if there are none."""
     names = values.get("names") if isinstance(values, dict) else None
     if isinstance(names, list):
         return [str(name) for name in names]
