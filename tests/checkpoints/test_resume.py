@@ -135,10 +135,9 @@ def test_a_killed_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_be
 @pytest.mark.parametrize(
     ("words", "call", "method"),
     [
-        ([], 2, "save_within_epoch"),
-        ([], 5, "save_within_epoch"),
-        (["schedule.phases.all.batchnorm=frozen"], 1, "save_after_epoch"),
-        (["schedule.phases.all.image_size=[12,12]"], 4, "save_within_epoch"),
+        pytest.param([], 2, "save_within_epoch", marks=pytest.mark.slow),
+        (["schedule.phases.all.image_size=[12,12]"], 5, "save_within_epoch"),
+        pytest.param(["schedule.phases.all.batchnorm=frozen"], 1, "save_after_epoch", marks=pytest.mark.slow),
         (["optimizer.phases.all.learning_rate=300", "on_collapse=back"], 2, "save_after_epoch"),
     ],
 )

@@ -17,7 +17,7 @@ from cnntrain.data.pipeline import Batches, NetworkInput
 from cnntrain.settings import read
 
 CONF = Path(__file__).parent.parent.parent / "conf" / "augmentation"
-MOVING = {"alexnet", "crop_flip", "flip", "random_resized_crop", "shift", "square_crop_flip", "translate",
+MOVING = {"alexnet", "crop_flip", "flip", "gentle_crop_flip", "random_resized_crop", "shift", "square_crop_flip", "translate",
           "vertical_flip", "zoom"}  # fmt: skip
 TURNING = {"rotate", "shear", "affine", "rand_augment", "trivial_augment"}
 STILL = {"none", "brightness", "contrast", "saturation", "hue", "lighting", "color_jitter", "erasing"}
