@@ -46,9 +46,9 @@ class Phase:
     it; 1: all alike.
     `solver`: `gradient` trains by the optimizer. `logistic_regression`, for `trainable: head`, takes the images as
     they are validated, without augmentation, and solves for the classifier in one epoch, with the L2 penalty that
-    gives the lowest validation loss (without validation images: over five folds). The next phase goes on from it.
-    `image_size`: training images of this phase are so large, [height, width]; null: as model.image_size says, at which
-    all phases are validated. Small first, then large, saves time.
+    gives the lowest validation loss (without validation images: over five folds). The next phase starts from it.
+    `image_size`: [height, width] of this phase's training images; null: model.image_size, at which all phases are
+    validated. A phase on small images first takes less time.
     `cache_views`: the frozen part sees this many augmented views of each training image, once each, instead of a
     new view every epoch; null: a new view every epoch (without augmentation there is only one).
     """
