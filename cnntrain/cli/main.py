@@ -255,5 +255,6 @@ VERBS = {
     "report": Verb("write a page that explains a run, report.html in its folder: cnntrain report RUN…", report),
     "compare": Verb("which run is better, and is it more than chance: cnntrain compare RUN RUN…", compare),
     "export": Verb(run_verbs.EXPORT, run_verbs.export),
+    "soup": Verb(run_verbs.SOUP, run_verbs.soup),
     "predict": Verb(run_verbs.PREDICT, run_verbs.predict),
 }

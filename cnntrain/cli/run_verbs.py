@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 EVALUATE = "measure a trained network on its data, or others: cnntrain evaluate RUN [data=…]"
 PREDICT = "classify image files: cnntrain predict RUN|NAME IMAGE…"
+SOUP = "average the weights of runs, never worse on validation: cnntrain soup RUN RUN… --out FOLDER"
 EXPORT = "write a trained network for use without cnntrain: cnntrain export RUN --format onnx"
 
 
@@ -124,6 +126,20 @@ def export(words: list[str]) -> int:
         tta=options.tta,
     )  # fmt: skip
     return 0 if agrees else 1
+
+
+def soup(words: list[str]) -> int:
+    """`cnntrain soup RUN RUN… --out FOLDER`."""
+    parser = argparse.ArgumentParser("cnntrain soup", description=SOUP)
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="runs of one network on the same data, or a multirun's folder"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new run's folder")
+    options = parser.parse_args(words)
+    from cnntrain.training.soup import make_soup
+
+    make_soup(options.runs, out=options.out, command=shlex.join(["cnntrain", "soup", *words]))
+    return 0
 
 
 def add_tta(parser: argparse.ArgumentParser) -> None:

@@ -82,6 +82,22 @@ class Batches:
             self._whole_epoch = self._chain(0)
         return self._whole_epoch
 
+    def at_size(self, image_size: tuple[int, int]) -> "Batches":
+        """The same batches of images of another size."""
+        stages = self.stages
+        return Batches(
+            self.examples,
+            replace(stages.network_input, image_size=image_size),
+            batch_size=self.batch_size,
+            seed=stages.seed,
+            shuffle=stages.shuffle,
+            augmentation=stages.augmentation,
+            class_weights=None if stages.class_weights is None else stages.class_weights.numpy(),
+            decoding=stages.decoding,
+            localization=stages.boxes is not None,
+            parallel_calls=self.parallel_calls,
+        )
+
     def as_validated(self, steps: int) -> "Batches":
         """The examples in the first batches of epoch 0, in the table's order, unaugmented and read as in validation."""
         stages = self.stages

@@ -96,7 +96,7 @@ def predict_split(
 ) -> SplitPredictions:
     """The predictions for a split, or for its first `limit` batches."""
     from cnntrain.data.pipeline import Batches
-    from cnntrain.data.unreadable_files import unreadable_file_named
+    from cnntrain.data.reading_errors import unreadable_file_named
     from cnntrain.models.box_head import intersection_over_union
 
     batches = Batches(examples, network_input, batch_size=batch_size, localization=box_head is not None).epoch()

@@ -157,7 +157,7 @@ def classify(
     """The prediction for each usable file; also writes pictures with boxes."""
     backend.load()
     from cnntrain.data.pipeline import Batches
-    from cnntrain.data.unreadable_files import unreadable_file_named
+    from cnntrain.data.reading_errors import unreadable_file_named
 
     expected, upright = network.network_input, network.network_input.orientation == "exif"
     examples = as_examples(files, network.class_names, upright=upright)

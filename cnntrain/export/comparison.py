@@ -8,7 +8,7 @@ import tensorflow as tf
 from cnntrain.data.examples import Examples
 from cnntrain.data.images import FileImages
 from cnntrain.data.pipeline import Batches
-from cnntrain.data.unreadable_files import unreadable_file_named
+from cnntrain.data.reading_errors import unreadable_file_named
 from cnntrain.evaluation.evaluate import boxes_in, predictor
 from cnntrain.export.formats import Runtime
 from cnntrain.export.saved_model import PNG

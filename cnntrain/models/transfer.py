@@ -35,6 +35,9 @@ class Transfer(Architecture):
     preprocessing come with the network; only a `.keras` file doesn't include the preprocessing, and needs
     `preprocess`.
 
+    `feature_stages`: the number of the backbone's last stages whose averaged maps the head sees, concatenated; 1: only
+    the last. Lower stages help if images are unlike ImageNet's.
+
     The head: `dropout` on the averaged features, then a layer of `hidden_units` (null: none) with ReLU and
     `dropout` after it, then the softmax.
 
@@ -47,6 +50,7 @@ class Transfer(Architecture):
     preprocess: Preprocess | None = None
     dropout: Fraction = 0.0
     hidden_units: Count | None = None
+    feature_stages: Literal[1, 2, 3] = 1
 
     title = "transfer from a trained network"
     year = 2014
@@ -145,8 +149,7 @@ class Transfer(Architecture):
         """The backbone's maps averaged, with the head's dropout and hidden layer: (batch, units)."""
         from keras import layers
 
-        maps = self.network(images)
-        features = layers.GlobalAveragePooling2D(name="average")(maps) if len(maps.shape) == 4 else maps
+        features = self.averaged(images)
         if self.dropout:
             features = layers.Dropout(self.dropout, name="dropout")(features)
         if self.hidden_units:
@@ -154,6 +157,23 @@ class Transfer(Architecture):
             if self.dropout:
                 features = layers.Dropout(self.dropout, name="hidden_dropout")(features)
         return features
+
+    def averaged(self, images: "keras.KerasTensor") -> "keras.KerasTensor":
+        """The averaged maps of the last stages (batch, units)."""
+        import keras
+        from keras import layers
+
+        from cnntrain.models.stages import stage_outputs
+
+        maps = self.network(images)
+        if self.feature_stages == 1:
+            return layers.GlobalAveragePooling2D(name="average")(maps) if len(maps.shape) == 4 else maps
+        try:
+            found = stage_outputs(keras.Model(images, maps), self.feature_stages)
+        except ValueError as error:
+            raise ConfigError(f"model.feature_stages: {error}") from error
+        pooled = [layers.GlobalAveragePooling2D(name=f"average_{number}")(one) for number, one in enumerate(found, 1)]
+        return layers.Concatenate(name="average")(pooled)
 
     def network(self, images: "keras.KerasTensor") -> "keras.KerasTensor":
         """The backbone's last tensor: maps (batch, height, width, channels), or features (batch, units)."""

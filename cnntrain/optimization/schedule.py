@@ -38,15 +38,17 @@ class Phase:
     `last_stage`, `last_2_stages`, … (a stage is the layers between two halvings of the resolution, as in the
     papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the
     names.
-    `batchnorm`: whether BatchNormalization in trained layers keeps adapting (`train`) or stays `frozen`, both its
-    statistics and its own weights; in frozen layers it is always frozen. `recalibrate`: it adapts, and before each
-    validation its statistics are recomputed on up to 100 training batches, because moving averages would lag.
-    `batchnorm_momentum`: the momentum of those moving averages; null: the layers' own.
-    `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the stage above
-    it; 1: the same rate for all.
-    `solver`: `gradient` trains with the optimizer. `logistic_regression`, for `trainable: head`, takes the images as
-    in validation, without augmentation, and solves for the classifier in one epoch, with the L2 penalty that
-    gives the lowest validation loss (without validation images: over five folds). The next phase continues from it.
+    `batchnorm`: whether BatchNormalization in trained layers keeps adapting (`train`), or stays `frozen`: its
+    statistics and its own weights; that of frozen layers is always frozen. `recalibrate`: it adapts, and before each
+    validation its statistics are computed anew on up to 100 training batches, where moving averages would lag.
+    `batchnorm_momentum`: of those moving averages; null: the layers' own.
+    `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the one above
+    it; 1: all alike.
+    `solver`: `gradient` trains by the optimizer. `logistic_regression`, for `trainable: head`, takes the images as
+    they are validated, without augmentation, and solves for the classifier in one epoch, with the L2 penalty that
+    gives the lowest validation loss (without validation images: over five folds). The next phase starts from it.
+    `image_size`: [height, width] of this phase's training images; null: model.image_size, at which all phases are
+    validated. A phase on small images first takes less time.
     `cache_views`: the frozen part sees this many augmented views of each training image, once each, instead of a
     new view every epoch; null: a new view every epoch (without augmentation there is only one).
     """
@@ -66,6 +68,7 @@ class Phase:
     batchnorm_momentum: Fraction | None = None
     layer_decay: Fraction = 1.0
     solver: Literal["gradient", "logistic_regression"] = "gradient"
+    image_size: tuple[Count, Count] | None = None
     cache_views: Count | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +78,8 @@ class Phase:
             raise ValueError("trainable: expected all, head, or names of layers; received an empty list")
         if self.layer_decay == 0:
             raise ValueError("layer_decay: expected more than 0; to freeze layers, leave them out of trainable")
+        if self.cache_views and self.image_size:
+            raise ValueError("cache_views: what frozen layers give is kept at model.image_size only; set it to null")
         if self.cache_views and self.trainable in ("all", ("all",)):
             raise ValueError("cache_views: keeps what frozen layers give; trainable=all freezes none; set it to null")
 
@@ -89,6 +94,8 @@ class Phase:
             raise ValueError(f"epochs: logistic_regression takes one; expected 1 or null; received {self.epochs}")
         if self.cache_views:
             raise ValueError("cache_views: logistic_regression sees images without augmentation; expected null")
+        if self.image_size:
+            raise ValueError("image_size: logistic_regression sees images as they are validated; expected null")
 
     def length(self, steps_per_epoch: int, *, limit: int | None) -> int:
         """The number of epochs, at most `limit`."""

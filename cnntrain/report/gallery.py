@@ -9,7 +9,7 @@ from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.errors import DataError
 from cnntrain.evaluation.predictions import Predictions
-from cnntrain.report import sections
+from cnntrain.report import confusion_matrix
 from cnntrain.report.boxes import box_pictures
 from cnntrain.report.pictures import Drawer, Picture, confident_mistakes, of_cells, uncertain_hits
 from cnntrain.report.saved_run import SavedRun
@@ -41,7 +41,7 @@ def draw_gallery(run: SavedRun, labeled: LabeledImages, model: "keras.Model | No
     test = run.predictions_of("test")
     if test is None:
         return Gallery()
-    from cnntrain.data.unreadable_files import unreadable_file_named
+    from cnntrain.data.reading_errors import unreadable_file_named
 
     try:
         drawer = Drawer(test, labeled.train.table)
@@ -62,7 +62,7 @@ def draw_gallery(run: SavedRun, labeled: LabeledImages, model: "keras.Model | No
 
 def draw_cells(run: SavedRun, drawer: Drawer, test: Predictions) -> dict[tuple[int, int], list[Picture]]:
     """Some pictures for each cell of the confusion matrix shown on the page."""
-    cells = [cell for row in sections.confusion(run) for cell in row] or sections.commonest_confusions(run)
+    cells = [cell for row in confusion_matrix.matrix(run) for cell in row] or confusion_matrix.commonest_confusions(run)
     chosen = of_cells(test, [(cell.true, cell.predicted) for cell in cells])
     return {cell: [drawer.draw(int(place)) for place in places] for cell, places in chosen.items()}
 

@@ -9,7 +9,7 @@ from cnntrain.data.examples import LabeledImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.sources.file_source import FileSource
 from cnntrain.errors import DataError
-from cnntrain.report import sections
+from cnntrain.report import confusion_matrix, sections
 from cnntrain.report.boxes import box_fit
 from cnntrain.report.configuration import settings_of
 from cnntrain.report.gallery import Gallery, draw_gallery
@@ -75,8 +75,8 @@ def write_report(
         "headline": sections.headline(run),
         "curves": sections.curves(run),
         "times": phase_times(run),
-        "matrix": sections.confusion(run),
-        "confusions": sections.commonest_confusions(run),
+        "matrix": confusion_matrix.matrix(run),
+        "confusions": confusion_matrix.commonest_confusions(run),
         "gallery": gallery,
         "box_fit": box_fit(run),
         "seen": seen_first(run, labeled) if labeled is not None else [],

@@ -11,8 +11,6 @@ from cnntrain.report.calibration import expected_calibration_error, fit_temperat
 from cnntrain.report.charts import Chart, Line, Mark
 from cnntrain.report.saved_run import SavedRun
 
-LARGEST_MATRIX = 40  # classes; with more, the most common confusions are listed instead
-LISTED_CONFUSIONS = 60
 TOLD_ELSEWHERE = ("command", "class_names", "class_counts")
 
 
@@ -105,47 +103,6 @@ def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The number of test images of class `true` predicted as `predicted`; `share` is its share of the true class."""
-
-    true: int
-    predicted: int
-    count: int
-    share: float
-
-    @property
-    def anchor(self) -> str:
-        """Where its pictures are on the page."""
-        return f"cell-{self.true}-{self.predicted}"
-
-
-def confusion(run: SavedRun) -> list[list[Cell]]:
-    """All cells, one row per true class; empty if there are too many classes for a matrix."""
-    counts = np.array(run.metrics["confusion"] if run.metrics else [])
-    if not 0 < len(counts) <= LARGEST_MATRIX:
-        return []
-    return [[cell_of(counts, true, predicted) for predicted in range(len(counts))] for true in range(len(counts))]
-
-
-def commonest_confusions(run: SavedRun) -> list[Cell]:
-    """The off-diagonal cells with the most images, largest first."""
-    if not run.metrics:
-        return []
-    counts = np.array(run.metrics["confusion"])
-    wrong = counts - np.diag(np.diag(counts))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED_CONFUSIONS]
-    places = (divmod(int(place), len(counts)) for place in order)
-    return [cell_of(counts, true, predicted) for true, predicted in places if wrong[true, predicted]]
-
-
-def cell_of(counts: np.ndarray, true: int, predicted: int) -> Cell:
-    """One cell of the counts (classes, classes)."""
-    total = max(1, int(counts[true].sum()))
-    count = int(counts[true, predicted])
-    return Cell(true, predicted, count, count / total)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def seen_batches(
 
 def seen_first(run: SavedRun, labeled: LabeledImages) -> list[SeenPicture]:
     """The first images in the first epoch's first batch; none if the data have changed since the run."""
-    from cnntrain.data.unreadable_files import unreadable_file_named
+    from cnntrain.data.reading_errors import unreadable_file_named
 
     experiment, examples = run.experiment, labeled.train
     if examples.table.fingerprint() != run.record["data_fingerprint"]:

@@ -5,15 +5,15 @@ trains is frozen: it runs in inference mode, without dropout, and its output for
 """
 
 import fnmatch
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 
 from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
+from cnntrain.models.stages import cuts, stages
 from cnntrain.optimization.schedule import LAST_STAGES, Phase
 
 
@@ -30,6 +30,8 @@ def check_phases(model: keras.Model, phases: Mapping[str, Phase], *, head: Seque
     """Raises ConfigError if a phase names layers that the network doesn't have."""
     for name, phase in phases.items():
         chosen = trainable_layers(model, phase.trainable, head=head, key=f"schedule.phases.{name}.trainable")
+        if phase.image_size is not None:
+            check_size(model, phase.image_size, key=f"schedule.phases.{name}.image_size")
         if phase.solver == "logistic_regression":
             check_solvable(model, chosen, key=f"schedule.phases.{name}.solver")
 
@@ -44,6 +46,23 @@ def check_solvable(model: keras.Model, chosen: set[str], *, key: str) -> None:
             f" the head has {', '.join(head)}; set model.hidden_units=null and model.localization=false where they are"
             " set, or solver=gradient"
         )
+
+
+def check_size(model: keras.Model, image_size: tuple[int, int], *, key: str) -> None:
+    """Raises ConfigError where a network can't train at another image size."""
+    try:
+        fits = at_size(model, image_size).output_shape == model.output_shape
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{key}: {model.name} can't take images of {list(image_size)}: {reason}") from error
+    if not fits:
+        raise ConfigError(f"{key}: {model.name} gives other outputs on images of {list(image_size)}; leave it out")
+
+
+def at_size(model: keras.Model, image_size: tuple[int, int]) -> keras.Model:
+    """The same layers, with the same weights, on images of another size."""
+    images = keras.Input((*image_size, model.inputs[0].shape[-1]), name="image")
+    return keras.models.clone_model(model, input_tensors=images, clone_function=lambda layer: layer)
 
 
 def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[str]) -> Divided:
@@ -97,22 +116,6 @@ def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Se
     return chosen
 
 
-def cuts(model: keras.Model) -> Iterator[int]:
-    """The positions in `model.operations` after which the only live tensor is that operation's output."""
-    last_use: dict[int, int] = {}
-    for position, operation in enumerate(model.operations):
-        for tensor in keras.tree.flatten(operation.input):
-            last_use[id(tensor)] = position
-    for tensor in model.outputs:
-        last_use[id(tensor)] = len(model.operations)
-    alive: set[int] = set()
-    for position, operation in enumerate(model.operations):
-        outputs = [id(tensor) for tensor in keras.tree.flatten(operation.output)]
-        alive = {tensor for tensor in alive.union(outputs) if last_use.get(tensor, -1) > position}
-        if alive == {*outputs}:
-            yield position
-
-
 def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
     """The position of the highest cut below which nothing trains; 0, the input, if no layer is frozen.
 
@@ -135,28 +138,6 @@ def frozen_cut(model: keras.Model, chosen: set[str]) -> int:
 def is_random(layer: keras.layers.Layer) -> bool:
     """Whether a layer draws random numbers: then its variables include a seed's state, in addition to weights."""
     return len(layer.variables) > len(layer.weights)
-
-
-def stages(model: keras.Model) -> dict[str, int]:
-    """The stage of each layer: how often the resolution has been halved; layers above that belong to the next stage.
-
-    A layer between two cuts has the stage of the cut above it.
-    """
-    side = model.inputs[0].shape[1]
-    found: dict[str, int] = {}
-    stage, waiting, positions = 0, [], set(cuts(model))
-    for position, operation in enumerate(model.operations):
-        waiting.append(operation.name)
-        if position not in positions:
-            continue
-        shape = operation.output.shape
-        if len(shape) == 4 and shape[1] > 1:
-            stage = max(stage, math.floor(math.log2(side / shape[1]) + 0.1))  # 75 of 299 counts as a quarter, too
-            found |= dict.fromkeys(waiting, stage)
-        else:
-            found |= dict.fromkeys(waiting, stage + 1)
-        waiting = []
-    return found | dict.fromkeys(waiting, stage + 1)
 
 
 def last_stages(model: keras.Model, count: int, *, key: str) -> list[str]:

@@ -19,7 +19,7 @@ from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.runtime.wording import counted
 from cnntrain.training import batch_statistics, logistic_head
 from cnntrain.training.feature_cache import FeatureBatches, FrozenLayers, Views
-from cnntrain.training.freezing import Divided, depth_factors
+from cnntrain.training.freezing import Divided, at_size, depth_factors
 from cnntrain.training.listener import CallEnd, EpochEnd, Listener
 from cnntrain.training.loop import Objective, TrainingLoop, averaged_weights
 
@@ -87,16 +87,21 @@ class PhaseTrainer:
         self.first = len(progress.history) - progress.epochs
         for listener in listeners:
             listener.phase_begins(self.title())
-        self.training_batches: Batches | Views | FeatureBatches = training.batches
+        size = phase.image_size
+        batches = training.batches.at_size(size) if size else training.batches
+        self.training_batches: Batches | Views | FeatureBatches = batches
         self.validation_batches: Batches | FeatureBatches = validation.batches
         self.frozen_in_training = self.frozen_in_validation = divided.frozen
         self.kept: FrozenLayers | None = None
-        self.accounted = 0.0  # seconds of running frozen layers that are already in the history
+        self.accounted = 0.0  # seconds of running frozen layers that are in the history
+        trained = divided.trained
         if divided.frozen is not None:
             self.keep_features(divided.frozen, feature_cache)
+        if size:  # frozen layers, too, run on images of that size, in every step
+            trained, self.frozen_in_training = at_size(model, size), None
         objective = dataclasses.replace(objective, l2=optimizer.l2 or 0.0)
         self.loop = TrainingLoop(
-            divided.trained, self.keras_optimizer(precision), objective, frozen=self.frozen_in_training
+            trained, self.keras_optimizer(trained, precision), objective, frozen=self.frozen_in_training
         )
         self.evaluation = EvaluationLoop(
             divided.trained, frozen=self.frozen_in_validation, box_head=objective.box_head
@@ -108,7 +113,9 @@ class PhaseTrainer:
         layers = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers, {names[0]} to {names[-1]},"
         trained = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
         total = self.model.count_params()
-        return f"{self.name}: {counted(self.epochs, 'epoch')}, training {layers} {trained:,} of {total:,} parameters"
+        size = f" on images of {'×'.join(map(str, self.phase.image_size))}" if self.phase.image_size else ""
+        epochs = counted(self.epochs, "epoch")
+        return f"{self.name}: {epochs}, training {layers} {trained:,} of {total:,} parameters{size}"
 
     def keep_features(self, network: keras.Model, settings: FeatureCache) -> None:
         """Runs the frozen layers once on the validation images, and on views of the training images."""
@@ -125,6 +132,8 @@ class PhaseTrainer:
             self.frozen_in_validation = None
         batches, images = self.training.batches, len(self.training.batches.examples)
         views = self.phase.cache_views if batches.varies else 1
+        if self.phase.image_size:
+            return
         if not views:
             self.offer_views(frozen.images_per_second)
         elif views >= self.epochs or self.training.steps < batches.steps:
@@ -162,15 +171,15 @@ class PhaseTrainer:
             f" frozen layers{about}: they would see two augmented views of each image"
         )
 
-    def keras_optimizer(self, precision: str) -> keras.optimizers.Optimizer:
-        """The phase's optimizer, with its learning-rate curve and, if set, lower rates for lower layers."""
+    def keras_optimizer(self, trained: keras.Model, precision: str) -> keras.optimizers.Optimizer:
+        """The phase's own, with its learning-rate curve, and lower rates for lower layers where that is asked for."""
         curve = learning_rate_curve(
             self.phase, self.optimizer, steps_per_epoch=self.training.steps, epochs=self.epochs
         )
         factors = None
         if self.phase.layer_decay < 1:
             by_path = depth_factors(self.model, self.phase.layer_decay)
-            factors = [by_path[variable.path] for variable in self.divided.trained.trainable_variables]
+            factors = [by_path[variable.path] for variable in trained.trainable_variables]
         return loss_scaled(self.optimizer.build(curve, factors=factors), precision)
 
     def run(self) -> None:
@@ -339,7 +348,7 @@ class PhaseTrainer:
         steps = min(self.training.steps, batch_statistics.STEPS)
         with self.terminal.working(f"{self.name}: BatchNormalization on {counted(steps, 'batch', 'batches')}"):
             batch_statistics.recalibrate(
-                self.divided.trained,
+                self.loop.model,
                 self.training_batches.epoch(epoch - 1).take(steps),
                 frozen=self.frozen_in_training,
                 between_batches=self.between_calls,

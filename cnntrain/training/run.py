@@ -220,10 +220,10 @@ def stop_said(trainer: "Trainer", terminal: Terminal) -> Iterator[None]:
 
 
 def unreadable_file_named(labeled: LabeledImages) -> contextlib.AbstractContextManager[None]:
-    """If a data file can't be read inside the block, names it."""
-    from cnntrain.data import unreadable_files
+    """Names a file of the data that can't be read inside the block."""
+    from cnntrain.data import reading_errors
 
-    return unreadable_files.unreadable_file_named(labeled.train.table)
+    return reading_errors.unreadable_file_named(labeled.train.table)
 
 
 def test(

@@ -17,8 +17,8 @@ from cnntrain.data.pipeline import Batches, NetworkInput
 from cnntrain.settings import read
 
 CONF = Path(__file__).parent.parent.parent / "conf" / "augmentation"
-MOVING = {"alexnet", "crop_flip", "flip", "random_resized_crop", "shift", "square_crop_flip", "translate",
-          "vertical_flip", "zoom"}  # fmt: skip
+MOVING = {"alexnet", "crop_flip", "flip", "gentle_crop_flip", "random_resized_crop", "shift", "square_crop_flip",
+          "translate", "vertical_flip", "zoom"}  # fmt: skip
 TURNING = {"rotate", "shear", "affine", "rand_augment", "trivial_augment"}
 STILL = {"none", "brightness", "contrast", "saturation", "hue", "lighting", "color_jitter", "erasing"}
 REFUSED = {"mixup", "cutmix", "mixup_cutmix", "aug_mix"}

@@ -9,7 +9,7 @@ import pytest
 from cnntrain.evaluation.tta import crops, with_views
 from tests.conftest import write_photos, write_run
 
-SUFFIXES = {"saved_model": "", "litert": ".tflite", "onnx": ".onnx"}
+SUFFIXES = {"saved_model": "", "onnx": ".onnx"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_crops_are_parts_of_the_image_at_its_size():
     assert all(part.shape == (16,) and (np.diff(part) >= 0).all() for part in found)
 
 
-@pytest.mark.parametrize(("kind", "form"), [("flip", "saved_model"), ("flip_crops", "litert"), ("flip", "onnx")])
+@pytest.mark.parametrize(("kind", "form"), [("flip", "saved_model"), ("flip_crops", "onnx")])
 def test_evaluate_predict_and_an_export_agree_on_it(kind, form, cnntrain, run, tmp_path):
     photo = run.parent / "photos" / "dark"
     plain, averaged = (

@@ -337,3 +337,56 @@ def test_a_phase_that_destroys_what_was_learned_says_so_and_does_what_was_asked(
         assert "the weights of epoch 1 are taken back" in said
         assert read_metrics(run)["best_epoch"] == 1
         assert read_metrics(run)["test"]["accuracy"] > float(rows[0]["val_accuracy"]) - 0.1
+
+
+def test_the_head_can_see_several_stages(cnntrain, backbone, photos, tmp_path):
+    words = [
+        "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", "data=folder", f"data.path={photos}",
+        "batch_size=5", "schedule.phases.all.epochs=1",
+    ]  # fmt: skip
+    code, said = cnntrain(*words, "model.feature_stages=2", f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 0, said
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert model.get_layer("average").output.shape == (None, 4 + 8)
+    lower = keras.Model(model.inputs, model.get_layer("average_1").input)
+    assert lower.output.shape == (None, 8, 8, 4)
+    code, said = cnntrain(*words, "model.feature_stages=3", f"hydra.run.dir={tmp_path / 'other'}")
+    assert (code, "model.feature_stages: expected at most 2 stages" in said) == (2, True), said
+
+
+SMALL_FIRST = ["++schedule.phases.all.image_size=[8,8]", "++schedule.phases.all.layer_decay=0.8"]
+
+
+def test_a_phase_can_train_on_smaller_images_and_is_validated_at_the_networks_size(
+    cnntrain, backbone, photos, tmp_path, monkeypatch
+):
+    from cnntrain.training.loop import TrainingLoop
+
+    sizes = []
+    begin = TrainingLoop.__init__
+    monkeypatch.setattr(
+        TrainingLoop, "__init__", lambda self, model, *rest, **more: (sizes.append(model.inputs[0].shape),
+                                                                      begin(self, model, *rest, **more))[1]
+    )  # fmt: skip
+    run = tmp_path / "run"
+    code, said = cnntrain(
+        "model=transfer", f"model.weights={backbone}", "model.preprocess=tf", "data=folder", f"data.path={photos}",
+        "batch_size=5", "schedule.phases.all.epochs=1", *SMALL_FIRST, "++schedule.phases.large.epochs=1",
+        "++schedule.phases.large.trainable=block2_*", "++schedule.phases.large.image_size=[24,24]",
+        f"hydra.run.dir={run}",
+    )  # fmt: skip
+    assert code == 0, said
+    assert [size[1:3] for size in sizes[1:]] == [(8, 8), (24, 24)]
+    assert "parameters on images of 8×8" in said
+    model = keras.models.load_model(run / "model.keras")
+    assert model.input_shape == (None, 16, 16, 3)
+    assert json.loads((run / "run.json").read_text())["input"]["image_size"] == [16, 16]
+    code, said = cnntrain("evaluate", run, "--split", "validation", "--json")
+    best = max(history_of(run), key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert json.loads(said.splitlines()[-1])["validation"]["loss"] == pytest.approx(float(best["val_loss"]), rel=1e-4)
+
+
+def test_networks_that_can_not_train_at_another_size_are_refused(cnntrain, tmp_path):
+    code, said = cnntrain("++schedule.phases.all.image_size=[12,12]", f"hydra.run.dir={tmp_path / 'run'}")
+    assert (code, "schedule.phases.all.image_size" in said) == (2, True), said
+    assert not (tmp_path / "run").exists()

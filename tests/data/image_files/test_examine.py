@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from cnntrain.data.examples import Table
+from cnntrain.data.reading_errors import unreadable_file_named
 from cnntrain.data.sources.folder import Folder
-from cnntrain.data.unreadable_files import unreadable_file_named
 from cnntrain.errors import DataError
 from tests.data.image_files.difficult_files import (
     BAD,

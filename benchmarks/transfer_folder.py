@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""A few hundred photos: transfer in phases against a logistic regression on the same backbone's pooled features.
+"""A folder of photos: transfer in phases against linear probes on the same backbone's pooled features.
 
-Both see the same images of five folds; no image is spared for validation, so that the last epoch counts.
-Words after the options are overrides for cnntrain, which trains by experiment=few_photos:
+All see the same images of five folds; no image is spared for validation, so that the last epoch counts. The probes
+choose their penalty by cross-validation of the training images. Words after the options are overrides for cnntrain,
+which trains by model=transfer, or by --recipe:
 
-    python benchmarks/transfer_stamps.py --data stamps --backbone efficientnet_lite0.keras --preprocess tf
+    python benchmarks/transfer_folder.py --data stamps --backbone efficientnet_lite0.keras --preprocess tf
+    python benchmarks/transfer_folder.py … --recipe experiment=few_photos
 """
 
 import argparse
@@ -13,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +26,18 @@ FOLDS = 5
 def words(options: argparse.Namespace, fold: int) -> list[str]:
     """The command line of one fold's run."""
     return [
-        "experiment=few_photos", "data=folder", f"data.path={options.data}", f"data.folds={FOLDS}", f"data.fold={fold}",
+        options.recipe, "data=folder", f"data.path={options.data}", f"data.folds={FOLDS}", f"data.fold={fold}",
         f"model.weights={options.backbone}", f"model.preprocess={options.preprocess}", "data.validation=0",
-        *options.overrides,
+        "report=false", *options.overrides,
     ]  # fmt: skip
 
 
-def regression(options: argparse.Namespace, fold: int) -> float:
-    """The test accuracy of a logistic regression on the pooled features of one fold."""
-    from sklearn.linear_model import LogisticRegression
+def probes(options: argparse.Namespace, fold: int) -> dict[str, float]:
+    """The test accuracy of linear classifiers on the pooled features of one fold, by name."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     from cnntrain.cli.main import checked
     from cnntrain.data.pipeline import Batches
@@ -48,8 +54,16 @@ def regression(options: argparse.Namespace, fold: int) -> float:
         batches = Batches(examples, network_input, batch_size=32).epoch()
         features[split] = np.concatenate([pooled(images, training=False).numpy() for images, *_ in batches])
         labels[split] = examples.labels
-    classifier = LogisticRegression(max_iter=2000).fit(features["train"], labels["train"])
-    return classifier.score(features["test"], labels["test"])
+    regression = LogisticRegressionCV(Cs=np.logspace(-4, 1, 11), max_iter=500, cv=5)
+    ridge = RidgeClassifierCV(np.logspace(-2, 5, 15))
+    kinds = {
+        "logistic regression": make_pipeline(StandardScaler(), regression),
+        "whitened ridge": make_pipeline(PCA(0.99, whiten=True, svd_solver="full"), ridge),
+    }
+    return {
+        name: kind.fit(features["train"], labels["train"]).score(features["test"], labels["test"])
+        for name, kind in kinds.items()
+    }
 
 
 def transfer(options: argparse.Namespace, fold: int, folder: Path) -> float:
@@ -63,18 +77,23 @@ def transfer(options: argparse.Namespace, fold: int, folder: Path) -> float:
 
 
 def main() -> None:
-    """Both on all folds, and their difference."""
+    """All on all folds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a folder of photos, one folder a class")
     parser.add_argument("--backbone", required=True, help="a .keras file")
     parser.add_argument("--preprocess", required=True, help="how its network wants pixels: unit, tf, caffe, torch, raw")
+    parser.add_argument("--recipe", default="model=transfer", help="the option that gives it (default: model=transfer)")
+    parser.add_argument("--probes-only", action="store_true", help="don't train")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
-    scores: dict[str, list[float]] = {"logistic regression": [], "cnntrain": []}
+    scores: dict[str, list[float]] = defaultdict(list)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         for fold in range(FOLDS):
-            scores["logistic regression"].append(regression(options, fold))
+            for name, score in probes(options, fold).items():
+                scores[name].append(score)
+            if options.probes_only:
+                continue
             start = time.perf_counter()
             scores["cnntrain"].append(transfer(options, fold, Path(folder)))
             seconds.append(time.perf_counter() - start)
