@@ -1,4 +1,4 @@
-"""The stages of a network: what lies between two halvings of the image's side, as in the papers' tables."""
+"""The stages of a network: the layers between two halvings of the resolution, as in the papers' tables."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import keras
 
 
 def cuts(model: keras.Model) -> Iterator[int]:
-    """The positions in `model.operations` after which one tensor, that operation's output, is all that is alive."""
+    """The positions in `model.operations` after which the only live tensor is that operation's output."""
     last_use: dict[int, int] = {}
     for position, operation in enumerate(model.operations):
         for tensor in keras.tree.flatten(operation.input):
@@ -23,7 +23,7 @@ def cuts(model: keras.Model) -> Iterator[int]:
 
 
 def stages(model: keras.Model) -> dict[str, int]:
-    """The stage of each layer: how often the image's side has been halved; layers on top of that have the next.
+    """The stage of each layer: how often the resolution has been halved; layers above that belong to the next stage.
 
     A layer between two cuts has the stage of the cut above it.
     """
@@ -36,7 +36,7 @@ def stages(model: keras.Model) -> dict[str, int]:
             continue
         shape = operation.output.shape
         if len(shape) == 4 and shape[1] > 1:
-            stage = max(stage, math.floor(math.log2(side / shape[1]) + 0.1))  # 75 of 299 is a quarter, too
+            stage = max(stage, math.floor(math.log2(side / shape[1]) + 0.1))  # 75 of 299 counts as a quarter, too
             found |= dict.fromkeys(waiting, stage)
         else:
             found |= dict.fromkeys(waiting, stage + 1)
@@ -45,9 +45,9 @@ def stages(model: keras.Model) -> dict[str, int]:
 
 
 def stage_outputs(model: keras.Model, count: int) -> list[keras.KerasTensor]:
-    """The maps (batch, height, width, channels) at the end of each of the last stages, the lowest first.
+    """The maps (batch, height, width, channels) at the end of each of the last stages, lowest first.
 
-    Raises ValueError where the network has fewer.
+    Raises ValueError if the network has fewer stages.
     """
     of_layer = stages(model)
     last: dict[int, keras.KerasTensor] = {}

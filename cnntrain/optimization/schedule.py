@@ -38,17 +38,17 @@ class Phase:
     `last_stage`, `last_2_stages`, … (a stage is the layers between two halvings of the resolution, as in the
     papers' tables); patterns of layer names, such as block14_*; or a list of these. `cnntrain models NAME` lists the
     names.
-    `batchnorm`: whether BatchNormalization in trained layers keeps adapting (`train`), or stays `frozen`: its
-    statistics and its own weights; that of frozen layers is always frozen. `recalibrate`: it adapts, and before each
-    validation its statistics are computed anew on up to 100 training batches, where moving averages would lag.
-    `batchnorm_momentum`: of those moving averages; null: the layers' own.
-    `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the one above
-    it; 1: all alike.
-    `solver`: `gradient` trains by the optimizer. `logistic_regression`, for `trainable: head`, takes the images as
-    they are validated, without augmentation, and solves for the classifier in one epoch, with the L2 penalty that
+    `batchnorm`: whether BatchNormalization in trained layers keeps adapting (`train`) or stays `frozen`, both its
+    statistics and its own weights; in frozen layers it is always frozen. `recalibrate`: it adapts, and before each
+    validation its statistics are recomputed on up to 100 training batches, because moving averages would lag.
+    `batchnorm_momentum`: the momentum of those moving averages; null: the layers' own.
+    `layer_decay`: each stage below the head is trained at this fraction of the learning rate of the stage above
+    it; 1: the same rate for all.
+    `solver`: `gradient` trains with the optimizer. `logistic_regression`, for `trainable: head`, takes the images as
+    in validation, without augmentation, and solves for the classifier in one epoch, with the L2 penalty that
     gives the lowest validation loss (without validation images: over five folds). The next phase starts from it.
     `image_size`: [height, width] of this phase's training images; null: model.image_size, at which all phases are
-    validated. A phase on small images first takes less time.
+    validated. Starting with a phase on small images saves time.
     `cache_views`: the frozen part sees this many augmented views of each training image, once each, instead of a
     new view every epoch; null: a new view every epoch (without augmentation there is only one).
     """

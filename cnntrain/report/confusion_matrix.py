@@ -1,4 +1,4 @@
-"""The confusion matrix of a run's page, and its commonest confusions."""
+"""The confusion matrix on a run's page, and the most common confusions."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from cnntrain.report.saved_run import SavedRun
 
-LARGEST_MATRIX = 40  # classes; of more, the commonest confusions are listed instead
+LARGEST_MATRIX = 40  # classes; with more, the most common confusions are listed instead
 LISTED_CONFUSIONS = 60
 
 
 @dataclass(frozen=True)
 class Cell:
-    """How many test images of class `true` were taken for `predicted`, and their share of that class."""
+    """The number of test images of class `true` predicted as `predicted`, and its share of the true class."""
 
     true: int
     predicted: int
@@ -26,7 +26,7 @@ class Cell:
 
 
 def matrix(run: SavedRun) -> list[list[Cell]]:
-    """All cells, a row for each true class; empty where there are too many classes for a matrix."""
+    """All cells, one row per true class; empty if there are too many classes for a matrix."""
     counts = np.array(run.metrics["confusion"] if run.metrics else [])
     if not 0 < len(counts) <= LARGEST_MATRIX:
         return []
@@ -34,7 +34,7 @@ def matrix(run: SavedRun) -> list[list[Cell]]:
 
 
 def commonest_confusions(run: SavedRun) -> list[Cell]:
-    """The cells off the diagonal with most images, the largest first."""
+    """The off-diagonal cells with the most images, largest first."""
     if not run.metrics:
         return []
     counts = np.array(run.metrics["confusion"])
@@ -45,7 +45,7 @@ def commonest_confusions(run: SavedRun) -> list[Cell]:
 
 
 def cell_of(counts: np.ndarray, true: int, predicted: int) -> Cell:
-    """One cell of counts (classes, classes)."""
+    """One cell of the counts (classes, classes)."""
     total = max(1, int(counts[true].sum()))
     count = int(counts[true, predicted])
     return Cell(true, predicted, count, count / total)

@@ -49,7 +49,7 @@ def check_solvable(model: keras.Model, chosen: set[str], *, key: str) -> None:
 
 
 def check_size(model: keras.Model, image_size: tuple[int, int], *, key: str) -> None:
-    """Raises ConfigError where a network can't train at another image size."""
+    """Raises ConfigError if a network can't train at another image size."""
     try:
         fits = at_size(model, image_size).output_shape == model.output_shape
     except (ValueError, TypeError) as error:

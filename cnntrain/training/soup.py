@@ -1,4 +1,4 @@
-"""`cnntrain soup RUN RUN…`: one network whose weights are the mean of several runs'.
+"""`cnntrain soup RUN RUN…`: one network with the mean of several runs' weights.
 
 Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
 increasing inference time", 2022 (the greedy soup).
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     import keras
 
 Weights = list[np.ndarray]
-Score = tuple[float, float]  # validation accuracy, and minus the loss
+Score = tuple[float, float]  # validation accuracy and negative loss
 
-SAME = ("model", "data", "precision")  # what must be alike in the configurations of all runs
+SAME = ("model", "data", "precision")  # must be the same in the configurations of all runs
 
 
 def make_soup(paths: Sequence[Path], *, out: Path, command: str) -> None:
     """Averages the weights of runs greedily, and writes a run folder with the result, tested once.
 
-    It begins with the run of the best validation accuracy. Each other run, the better first, is added unless that
-    lowers validation accuracy or, at the same accuracy, raises the loss: the soup is never worse there than its best
-    run. Raises ConfigError for fewer than two runs or an occupied folder, DataError for runs that don't fit.
+    It begins with the run with the best validation accuracy. Each other run, best first, is added unless that
+    lowers validation accuracy or, at the same accuracy, raises the loss: on validation, the soup is never worse than
+    its best run. Raises ConfigError for fewer than two runs or an occupied folder, DataError for runs that don't match.
     """
     folders = runs_at(paths)
     if len(folders) < 2:
@@ -77,7 +77,7 @@ def make_soup(paths: Sequence[Path], *, out: Path, command: str) -> None:
 
 
 def check_alike(run: TrainedRun, first: TrainedRun) -> None:
-    """Raises DataError where a run has another network, data or validation images than the first."""
+    """Raises DataError if a run has a different network, data or validation images than the first."""
     found, expected = (
         {key: value for key, value in flat(to_mapping(one.experiment)) if key.split(".")[0] in SAME}
         for one in (run, first)
@@ -97,7 +97,7 @@ def mean_of(weights: Sequence[Weights]) -> Weights:
 
 
 def differing_statistics(model: "keras.Model", weights: Sequence[Weights]) -> set[str]:
-    """The names of BatchNormalization layers whose statistics differ between runs: a mean of those fits no network."""
+    """The names of BatchNormalization layers whose statistics differ between runs: their mean fits no network."""
     import keras
 
     places = {id(variable): number for number, variable in enumerate(model.weights)}
@@ -111,7 +111,7 @@ def differing_statistics(model: "keras.Model", weights: Sequence[Weights]) -> se
 
 
 class Scorer:
-    """Validates weights in one network; statistics of `adapted` layers are computed anew on training images."""
+    """Validates weights in one network; statistics of `adapted` layers are recomputed on training images."""
 
     def __init__(self, model: "keras.Model", run: TrainedRun, labeled: LabeledImages, *, adapted: set[str]):
         self.model = model
@@ -122,7 +122,7 @@ class Scorer:
             layer.trainable = layer.name in adapted
 
     def score(self, weights: Weights) -> Score:
-        """Puts the weights into the network; its validation accuracy, and minus its loss."""
+        """Loads the weights into the network; returns its validation accuracy and negative loss."""
         from cnntrain.data.pipeline import Batches
         from cnntrain.evaluation.evaluate import predict_split
         from cnntrain.training.batch_statistics import STEPS, recalibrate
@@ -152,7 +152,7 @@ def write_run(
     record: dict[str, Any],
     terminal: Terminal,
 ) -> None:
-    """Writes the soup's folder: the best run's configuration and record, the network, its predictions and metrics."""
+    """Writes the soup's folder: the best run's configuration and record, the network, predictions and metrics."""
     from cnntrain.training.run import test
 
     with contextlib.closing(RunDir.create(out, exact=True)) as run_dir:
