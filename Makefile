@@ -12,7 +12,7 @@ demo: .venv/installed
 	@echo "The page of this run:   $(DEMO)/report.html"
 	@echo "Use cnntrain:           $(BIN)/cnntrain --help"
 	@echo "                        or, once in a shell, . $(BIN)/activate, then cnntrain --help"
-	@echo "Train on your photos:   $(BIN)/cnntrain data=folder data.path=PHOTOS (one folder a class)"
+	@echo "Train on your photos:   $(BIN)/cnntrain data=folder data.path=PHOTOS (one folder per class)"
 
 test: .venv/installed-for-tests
 	$(BIN)/ruff check .

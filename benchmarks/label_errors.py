@@ -37,7 +37,7 @@ def planted(data: Path, table: Path, *, share: float, seed: int) -> set[str]:
 def main() -> None:
     """Plants, trains and counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of images, one folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="a folder of images, one folder per class")
     parser.add_argument("--share", type=float, default=0.05, help="of labels that are changed (default: 0.05)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("overrides", nargs="*")

@@ -79,7 +79,7 @@ def transfer(options: argparse.Namespace, fold: int, folder: Path) -> float:
 def main() -> None:
     """All on all folds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="a folder of photos, one folder a class")
+    parser.add_argument("--data", required=True, help="a folder of photos, one folder per class")
     parser.add_argument("--backbone", required=True, help="a .keras file")
     parser.add_argument("--preprocess", required=True, help="how its network wants pixels: unit, tf, caffe, torch, raw")
     parser.add_argument("--recipe", default="model=transfer", help="the option that gives it (default: model=transfer)")

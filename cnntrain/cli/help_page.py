@@ -7,8 +7,8 @@ from typing import Any
 
 EXAMPLES = (
     ("cnntrain", "LeNet-5 on scikit-learn's digits: nothing to download"),
-    ("cnntrain model=lenet5 data=mnist", "choose options of groups"),
-    ("cnntrain data=folder data.path=photos", "your own images, one folder a class"),
+    ("cnntrain model=lenet5 data=mnist", "choose an option from each group"),
+    ("cnntrain data=folder data.path=photos", "your own images, one folder per class"),
     ("cnntrain optimizer=sgd optimizer.learning_rate=0.1", "change any value"),
     ("cnntrain -m model=lenet5 seed=1,2,3", "one run for each combination"),
     ("cnntrain -m data.folds=5 data.fold=0,1,2,3,4", "cross-validation"),
@@ -17,12 +17,12 @@ EXAMPLES = (
     ("cnntrain experiment=smoke", "two steps of everything, to see that it works"),
     ("cnntrain … --cfg job", "show the configuration, don't train"),
     ("cnntrain resume RUN", "resume a run that was stopped"),
-    ("cnntrain evaluate RUN --split validation", "measure a trained network"),
+    ("cnntrain evaluate RUN --split validation", "evaluate a trained network"),
     ("cnntrain report RUN", "a page that explains a run (each run ends by writing one)"),
     ("cnntrain compare RUN RUN", "which is better, and is it more than chance"),
     ("cnntrain predict RUN photo.jpg", "classify images"),
     ("cnntrain predict ResNet50 photo.jpg", "with Keras's weights, by ImageNet's classes"),
-    ("cnntrain export RUN --format onnx", "take a trained network elsewhere"),
+    ("cnntrain export RUN --format onnx", "use the network elsewhere"),
 )
 FLAGS = (
     ("-m, --multirun", "run all combinations of comma-separated values"),

@@ -12,7 +12,7 @@ from cnntrain.evaluation.tta import KINDS
 if TYPE_CHECKING:
     from cnntrain.experiment import Experiment
 
-EVALUATE = "measure a trained network on its data, or others: cnntrain evaluate RUN [data=…]"
+EVALUATE = "evaluate a trained network on its data, or others: cnntrain evaluate RUN [data=…]"
 PREDICT = "classify image files: cnntrain predict RUN|NAME IMAGE…"
 SOUP = "average the weights of runs, never worse on validation: cnntrain soup RUN RUN… --out FOLDER"
 EXPORT = "write a trained network for use without cnntrain: cnntrain export RUN --format onnx"

@@ -84,8 +84,8 @@ COMMAND_LINE = [
 ]
 DATA = [
     ("data=folder", 2, "data.path: is missing; expected a path"),
-    ("data=folder data.path={tmp}/nowhere", 3, "nowhere: does not exist; expected a folder with one folder a class"),
-    ("data=folder data.path={tmp}/a_file", 3, "a_file: is a file; expected a folder with one folder a class"),
+    ("data=folder data.path={tmp}/nowhere", 3, "nowhere: does not exist; expected a folder with one folder per class"),
+    ("data=folder data.path={tmp}/a_file", 3, "a_file: is a file; expected a folder with one folder per class"),
     ("data=folder data.path={tmp}/empty", 3, "expected at least two folders, one a class; found none"),
     ("data=folder data.path={tmp}/one_class", 3, "expected at least two folders, one a class; found ['only']"),
     ("data=folder data.path={tmp}/hollow", 3, "no image in b; remove the class or fill it"),

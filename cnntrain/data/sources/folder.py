@@ -48,7 +48,7 @@ class Folder(FileSource):
         root = Path(os.path.abspath(self.path.expanduser()))
         if not root.is_dir():
             kind = "is a file" if root.exists() else "does not exist"
-            raise DataError(f"data.path={root}: {kind}; expected a folder with one folder a class")
+            raise DataError(f"data.path={root}: {kind}; expected a folder with one folder per class")
         passed_over: list[str] = []
         left_out: list[tuple[str, str]] = []
         folders = part_folders(root, passed_over)

@@ -65,7 +65,7 @@ def test_ids_of_a_folder_stay_when_other_files_come(photos):
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda root: None, "does not exist; expected a folder with one folder a class"),
+        (lambda root: None, "does not exist; expected a folder with one folder per class"),
         (lambda root: root.write_text("x"), "is a file"),
         (lambda root: root.mkdir(), "expected at least two folders, one a class; found none"),
         (lambda root: write_photos(root, {"only": 2}), "expected at least two folders"),
