@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -85,31 +85,31 @@ class Batches:
     def at_size(self, image_size: tuple[int, int]) -> "Batches":
         """The same batches of images of another size."""
         stages = self.stages
-        return Batches(
-            self.examples,
-            replace(stages.network_input, image_size=image_size),
-            batch_size=self.batch_size,
+        return self._changed(
+            network_input=replace(stages.network_input, image_size=image_size),
             seed=stages.seed,
             shuffle=stages.shuffle,
             augmentation=stages.augmentation,
-            class_weights=None if stages.class_weights is None else stages.class_weights.numpy(),
             decoding=stages.decoding,
-            localization=stages.boxes is not None,
-            parallel_calls=self.parallel_calls,
         )
 
     def as_validated(self, steps: int) -> "Batches":
         """The examples in the first batches of epoch 0, in the table's order, unaugmented and read as in validation."""
-        stages = self.stages
         chosen = np.sort(self.order(0)[: steps * self.batch_size])
-        return Batches(
-            replace(self.examples, rows=self.examples.rows[chosen]),
-            stages.network_input,
-            batch_size=self.batch_size,
-            class_weights=None if stages.class_weights is None else stages.class_weights.numpy(),
-            localization=stages.boxes is not None,
-            parallel_calls=self.parallel_calls,
-        )
+        return self._changed(examples=replace(self.examples, rows=self.examples.rows[chosen]))
+
+    def _changed(self, **arguments: Any) -> "Batches":
+        """Unshuffled and unaugmented batches of the same images and targets, but for the arguments given."""
+        stages = self.stages
+        kept = {
+            "examples": self.examples,
+            "network_input": stages.network_input,
+            "batch_size": self.batch_size,
+            "class_weights": None if stages.class_weights is None else stages.class_weights.numpy(),
+            "localization": stages.boxes is not None,
+            "parallel_calls": self.parallel_calls,
+        }
+        return Batches(**{**kept, **arguments})
 
     @property
     def varies(self) -> bool:

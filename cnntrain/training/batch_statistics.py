@@ -12,13 +12,13 @@ import tensorflow as tf
 STEPS = 100  # batches, enough for good statistics
 
 
-def adapting(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """The BatchNormalization layers that use a batch's own statistics in training."""
+def normalization_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """All BatchNormalization layers of a network, those inside its layers included."""
     return [
         part
         for layer in model.layers
         for part in (layer, *getattr(layer, "layers", ()))
-        if isinstance(part, keras.layers.BatchNormalization) and part.trainable
+        if isinstance(part, keras.layers.BatchNormalization)
     ]
 
 
@@ -29,11 +29,11 @@ def recalibrate(
     frozen: keras.Model | None = None,
     between_batches: Callable[[], None] = lambda: None,
 ) -> None:
-    """Sets the moving mean and variance of each adapting layer to those over all images in `batches`.
+    """Sets the moving statistics of trainable BatchNormalization layers to those over all images in `batches`.
 
     `frozen` runs on the images first, as in TrainingLoop. No weights change.
     """
-    layers = adapting(model)
+    layers = [layer for layer in normalization_layers(model) if layer.trainable]
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]

@@ -15,6 +15,7 @@ from cnntrain.did_you_mean import unknown
 from cnntrain.errors import ConfigError
 from cnntrain.models.stages import cuts, stages
 from cnntrain.optimization.schedule import LAST_STAGES, Phase
+from cnntrain.training.batch_statistics import normalization_layers
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
     chosen = trainable_layers(model, phase.trainable, head=head, key=key)
     for layer in model.layers:
         layer.trainable = layer.name in chosen
-        if phase.batchnorm == "frozen":
-            for part in (layer, *getattr(layer, "layers", ())):
-                part.trainable = part.trainable and not isinstance(part, keras.layers.BatchNormalization)
+    if phase.batchnorm == "frozen":
+        for layer in normalization_layers(model):
+            layer.trainable = False
     set_momentum(model, phase.batchnorm_momentum)
     if not model.trainable_variables:
         raise ConfigError(f"{key}: expected layers that have weights to train; received {phase.trainable}")
@@ -89,11 +90,9 @@ def freeze(model: keras.Model, phase: Phase, *, phase_name: str, head: Sequence[
 
 def set_momentum(model: keras.Model, momentum: float | None) -> None:
     """Sets BatchNormalization's momentum for a phase; None: each layer's own, restored if another phase changed it."""
-    for layer in model.layers:
-        for part in (layer, *getattr(layer, "layers", ())):
-            if isinstance(part, keras.layers.BatchNormalization):
-                own = vars(part).setdefault("own_momentum", part.momentum)
-                part.momentum = own if momentum is None else momentum
+    for layer in normalization_layers(model):
+        own = vars(layer).setdefault("own_momentum", layer.momentum)
+        layer.momentum = own if momentum is None else momentum
 
 
 def trainable_layers(model: keras.Model, words: str | Sequence[str], *, head: Sequence[str], key: str) -> set[str]:
