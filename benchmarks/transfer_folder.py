@@ -7,6 +7,9 @@ which trains by model=transfer, or by --recipe:
 
     python benchmarks/transfer_folder.py --data stamps --backbone efficientnet_lite0.keras --preprocess tf
     python benchmarks/transfer_folder.py … --recipe experiment=few_photos
+
+With --per-class N, three draws of N training images per class take the place of the folds; up to 100 others per class
+are the test. Without --backbone, the recipe trains alone: --recipe model=resnet9.
 """
 
 import argparse
@@ -20,19 +23,35 @@ from pathlib import Path
 
 import numpy as np
 
-FOLDS = 5
+FOLDS, DRAWS = 5, 3
 
 
-def words(options: argparse.Namespace, fold: int) -> list[str]:
-    """The command line of one fold's run."""
-    return [
-        options.recipe, "data=folder", f"data.path={options.data}", f"data.folds={FOLDS}", f"data.fold={fold}",
-        f"model.weights={options.backbone}", f"model.preprocess={options.preprocess}", "data.validation=0",
-        "report=false", *options.overrides,
-    ]  # fmt: skip
+def words(options: argparse.Namespace, fold: int, folder: Path) -> list[str]:
+    """The command line of one fold's or draw's run."""
+    data = [f"data.path={options.data}", f"data.folds={FOLDS}", f"data.fold={fold}"]
+    if options.per_class:
+        data = [f"data.path={drawn(Path(options.data), options.per_class, seed=fold, into=folder / f'draw{fold}')}"]
+    given = {"model.weights": options.backbone, "model.preprocess": options.preprocess} if options.backbone else {}
+    backbone = [f"{key}={value}" for key, value in given.items()]
+    common = ["data=folder", "data.validation=0", "report=false"]
+    return [options.recipe, *common, *data, *backbone, *options.overrides]
 
 
-def probes(options: argparse.Namespace, fold: int) -> dict[str, float]:
+def drawn(photos: Path, per_class: int, *, seed: int, into: Path) -> Path:
+    """A folder of links to a random part of the photos, with the folders train and test."""
+    if into.exists():
+        return into
+    random = np.random.default_rng(seed)
+    for kind in sorted(path for path in photos.iterdir() if path.is_dir()):
+        files = random.permutation(sorted(path for path in kind.iterdir() if path.is_file()))
+        for split, chosen in (("train", files[:per_class]), ("test", files[per_class : per_class + 100])):
+            (into / split / kind.name).mkdir(parents=True)
+            for file in chosen:
+                (into / split / kind.name / file.name).symlink_to(file.resolve())
+    return into
+
+
+def probes(options: argparse.Namespace, fold: int, folder: Path) -> dict[str, float]:
     """The test accuracy of linear classifiers on the pooled features of one fold, by name."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
@@ -43,7 +62,7 @@ def probes(options: argparse.Namespace, fold: int) -> dict[str, float]:
     from cnntrain.data.pipeline import Batches
     from cnntrain.training.preparation import prepare
 
-    experiment, labeled, network_input = prepare(checked(words(options, fold))[2][0])
+    experiment, labeled, network_input = prepare(checked(words(options, fold, folder))[2][0])
     model = experiment.model.build(network_input.shape, len(labeled.class_names))
     import keras
 
@@ -71,7 +90,7 @@ def transfer(options: argparse.Namespace, fold: int, folder: Path) -> float:
     from cnntrain.cli.main import main
 
     run = folder / str(fold)
-    if main([*words(options, fold), f"hydra.run.dir={run}"]):
+    if main([*words(options, fold, folder), f"hydra.run.dir={run}"]):
         sys.exit(f"fold {fold} failed")
     return json.loads((run / "metrics.json").read_text())["test"]["accuracy"]
 
@@ -80,17 +99,18 @@ def main() -> None:
     """All on all folds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a folder of photos, one folder per class")
-    parser.add_argument("--backbone", required=True, help="a .keras file")
-    parser.add_argument("--preprocess", required=True, help="how its network wants pixels: unit, tf, caffe, torch, raw")
+    parser.add_argument("--backbone", help="a .keras file, or the .h5 file of the network that --recipe names")
+    parser.add_argument("--preprocess", default="tf", help="how its network wants pixels: unit, tf, caffe, torch, raw")
     parser.add_argument("--recipe", default="model=transfer", help="the option that gives it (default: model=transfer)")
     parser.add_argument("--probes-only", action="store_true", help="don't train")
+    parser.add_argument("--per-class", type=int, metavar="N", help="draws of N training images per class, no folds")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     scores: dict[str, list[float]] = defaultdict(list)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        for fold in range(FOLDS):
-            for name, score in probes(options, fold).items():
+        for fold in range(DRAWS if options.per_class else FOLDS):
+            for name, score in probes(options, fold, Path(folder)).items() if options.backbone else ():
                 scores[name].append(score)
             if options.probes_only:
                 continue
@@ -99,7 +119,7 @@ def main() -> None:
             seconds.append(time.perf_counter() - start)
     for name, values in scores.items():
         print(f"{name:<22}{statistics.mean(values):.4f}  ({', '.join(f'{value:.3f}' for value in values)})")
-    print(f"{sum(seconds):.0f} s for all folds of cnntrain")
+    print(f"{sum(seconds):.0f} s for all runs of cnntrain")
 
 
 if __name__ == "__main__":

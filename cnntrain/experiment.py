@@ -34,10 +34,12 @@ class Limits:
     """Limits for a quick trial; null is no limit.
 
     `steps`: batches of an epoch, and of an evaluation, at most. `epochs_per_phase`: epochs of a phase, at most.
+    `minutes`: of the whole run. Training ends early enough for the best network to be tested in time.
     """
 
     steps: Count | None = None
     epochs_per_phase: Count | None = None
+    minutes: Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ class Progress:
     In the current phase (before the first: ""), `epochs` epochs are finished, and `steps` steps of the next one.
     Those steps took `seconds`, including `input_seconds` spent waiting for batches. `rollbacks`: how often
     the run went back because a number was not finite. `collapsed`: the current phase was ended because its first epoch
-    lost what had been learned before.
+    lost what had been learned before. `out_of_time`: training was ended by limits.minutes.
     """
 
     phase: str = ""
@@ -29,6 +29,7 @@ class Progress:
     epochs_since_best: int = 0
     rollbacks: int = 0
     collapsed: bool = False
+    out_of_time: bool = False
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Progress":
@@ -68,9 +69,15 @@ class Progress:
         return False
 
     def at_end_of(self, phase: Phase, epochs: int) -> bool:
-        """Whether the current phase has run all its epochs, or hasn't improved for too long."""
+        """Whether the current phase has run all its epochs, was ended, or hasn't improved for too long."""
         patience = phase.early_stopping_patience
-        return self.epochs >= epochs or self.collapsed or bool(patience and self.epochs_since_best >= patience)
+        impatient = bool(patience and self.epochs_since_best >= patience)
+        return self.epochs >= epochs or self.collapsed or self.out_of_time or impatient
+
+    def spent(self) -> float:
+        """The seconds that the epochs so far took."""
+        parts = ("seconds", "validation_seconds", "features_seconds", "saving_seconds")
+        return self.seconds + sum(float(row.get(part) or 0.0) for row in self.history for part in parts)
 
     def place(self) -> str:
         """The run's current place, in words."""

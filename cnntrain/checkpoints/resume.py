@@ -34,6 +34,8 @@ def prepared(
     if found is None:
         return Resumed({}, None, changed, warnings, force)
     recorded, progress, current = run_dir.read_record(), progress_of(found), provenance()
+    if now.limits.minutes != before.limits.minutes:
+        progress.out_of_time = False
     if progress.phase and progress.phase not in now.schedule.phases:
         raise ConfigError(f"schedule.phases: the run stands in phase {progress.phase}, which is missing")
     steps = steps_per_epoch(recorded, now)
@@ -49,14 +51,18 @@ def prepared(
 
 
 def refuse_nothing_left(run_dir: RunDir, now: Experiment, progress: Progress, steps: int) -> None:
-    """Raises ConfigError if a finished run is resumed without extending its last phase."""
+    """Raises ConfigError if a finished run is resumed without extending its last phase or its time."""
+    if not run_dir.finished:
+        return
+    finished, minutes = f"{run_dir}: finished; nothing is left to train", now.limits.minutes
+    if progress.out_of_time:
+        raise ConfigError(f"{finished} within limits.minutes={minutes:g}; raise it, or set limits.minutes=null")
     limit = now.limits.epochs_per_phase
     name, phase = list(now.schedule.phases.items())[-1]
     length = now.schedule.lengths(steps, limit=limit)[name]
-    if run_dir.finished and progress.phase == name and progress.at_end_of(phase, length):
+    if progress.phase == name and progress.at_end_of(phase, length):
         capped = f", since limits.epochs_per_phase={limit}" if limit == length else ""
-        epochs = counted(length, "epoch")
-        raise ConfigError(f"{run_dir}: finished; nothing is left to train: {name} has {epochs}{capped}")
+        raise ConfigError(f"{finished}: {name} has {counted(length, 'epoch')}{capped}")
 
 
 def steps_per_epoch(recorded: Mapping[str, Any], experiment: Experiment) -> int:
@@ -90,7 +96,7 @@ def decisive_changes(before: Experiment, now: Experiment, progress: Progress, st
         group, _, rest = key.partition("schedule.phases.")
         name, _, setting = rest.rpartition(".")
         of_phase = not group and rest
-        if is_harmless(key) or key == "limits.epochs_per_phase":
+        if is_harmless(key) or key in ("limits.epochs_per_phase", "limits.minutes"):
             continue
         if of_phase and (name not in began or setting in LENGTHS or longer_patience(before, now, name, setting)):
             continue

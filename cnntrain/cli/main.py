@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnntrain import __version__
 from cnntrain.cli import run_verbs
@@ -74,7 +74,7 @@ def train(words: list[str]) -> int:
         return print_help(keys="--keys" in words)
     if any(word in ("-sc", "--shell-completion") for word in words):
         return complete(words)
-    request, overrides, experiments = checked(words)
+    request, overrides, experiments, reasons = checked(words)
     from cnntrain.checkpoints import multirun
     from cnntrain.cli import composition
     from cnntrain.experiment import parse
@@ -96,7 +96,9 @@ def train(words: list[str]) -> int:
         try:
             if place.exact:
                 RunDir.refuse_occupied(place.folder)
-            return run(parse(values), claim, command=command, requests=requests, job_number=place.number)
+            return run(
+                parse(values), claim, command=command, requests=requests, job_number=place.number, reasons=reasons
+            )
         except CnntrainError as error:
             exit_codes.append(explain(error))
             return None
@@ -135,8 +137,18 @@ def complete(words: list[str]) -> int:
     return 0
 
 
-def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
-    """The request, Hydra's overrides and the experiment of each job; raises ConfigError with all that is wrong."""
+class Checked(NamedTuple):
+    """A command line that holds: the request, Hydra's overrides, the experiment of each job, and why its network was
+    chosen, if model=auto."""
+
+    request: "Request"
+    overrides: list[str]
+    experiments: "list[Experiment]"
+    reasons: list[str]
+
+
+def checked(words: list[str]) -> Checked:
+    """Reads a command line; raises ConfigError with all that is wrong."""
     from cnntrain.cli import mistyped_keys, overrides
 
     request = overrides.read_request(words, verbs=list(VERBS))
@@ -146,7 +158,12 @@ def checked(words: list[str]) -> "tuple[Request, list[str], list[Experiment]]":
     from cnntrain.experiment import parse
 
     prepared, problems = overrides.prepare(request)
-    return request, prepared, composition.check(request, prepared, problems, parse=parse)
+    experiments = composition.check(request, prepared, problems, parse=parse)
+    from cnntrain.cli import auto_model
+
+    if any(map(auto_model.is_open, experiments)):
+        return Checked(request, *auto_model.decide(request, prepared, experiments))
+    return Checked(request, prepared, experiments, [])
 
 
 def inspect(words: list[str]) -> int:
@@ -194,12 +211,14 @@ def only_experiment(words: list[str]) -> "Experiment":
     """The experiment of a command that takes no sweep and, of Hydra's flags, only those that name folders."""
     from cnntrain.cli.overrides import VALUED
 
-    request, _, experiments = checked(words)
+    request, _, experiments, reasons = checked(words)
     strange = [flag for flag in request.flags if flag.startswith("-") and flag not in (*VALUED, "-m", "--multirun")]
     if strange:
         raise ConfigError(f"{strange[0]}: no such flag; expected key=value, --config-dir DIR, or what --help names")
     if len(experiments) != 1:
         raise ConfigError(f"expected one configuration, without -m; received {len(experiments)}")
+    for line in reasons:
+        print(line)
     return experiments[0]
 
 

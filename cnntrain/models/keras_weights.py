@@ -60,6 +60,30 @@ def fetch_weights(backbone: str, input_shape: tuple[int, int, int], *, include_t
     return file.path
 
 
+def is_reachable(file: WeightsFile) -> bool:
+    """Whether a file is on this machine, or its host answers."""
+    from urllib.parse import urlsplit
+
+    host = urlsplit(file.address)
+    return file.path.is_file() or answers(f"{host.scheme}://{host.netloc}")
+
+
+@functools.cache
+def answers(host: str) -> bool:
+    """Whether a host answers within seconds, whatever it says."""
+    from urllib.error import HTTPError
+
+    from cnntrain.runtime.download import FAILURES, open_address
+
+    try:
+        open_address(host, method="HEAD").close()
+    except HTTPError:
+        return True
+    except FAILURES:
+        return False
+    return True
+
+
 @functools.cache
 def weights_file(backbone: str, input_shape: tuple[int, int, int], *, include_top: bool) -> WeightsFile:
     """The file that Keras would load, determined from what it requests from its own downloader."""

@@ -31,9 +31,9 @@ class Transfer(Architecture):
 
     `backbone` is a network in keras.applications, and `weights` are Keras's own (`imagenet`), random (null) or a
     file: `.keras`, `.weights.h5`, or Keras's `…_notop.h5`. `backbone: null` takes the network itself from
-    `weights`: a `.keras` file, or a run folder, whose classifier is left out. Image size, channels and
-    preprocessing come with the network; only a `.keras` file doesn't include the preprocessing, and needs
-    `preprocess`.
+    `weights`: a `.keras` file, or a run folder, whose classifier is left out. `backbone: auto` looks at the data and
+    the time there is, and chooses (see model=auto). Image size, channels and preprocessing come with the network; only
+    a `.keras` file doesn't include the preprocessing, and needs `preprocess`.
 
     `feature_stages`: the number of the backbone's last stages whose averaged maps the head sees, concatenated; 1: only
     the last. Lower stages help if images are unlike ImageNet's.
@@ -45,7 +45,7 @@ class Transfer(Architecture):
     """
 
     name: str = "transfer"
-    backbone: Backbone | None = "Xception"
+    backbone: Backbone | Literal["auto"] | None = "Xception"
     weights: Literal["imagenet"] | FilePath | None = None
     preprocess: Preprocess | None = None
     dropout: Fraction = 0.0
@@ -64,6 +64,11 @@ class Transfer(Architecture):
     pretrained = True
 
     def __post_init__(self) -> None:
+        if self.backbone == "auto" and self.weights != "imagenet":
+            raise ValueError(
+                f"backbone: auto chooses among Keras's ImageNet weights; received weights={self.weights}: name their"
+                " network in backbone, or set it to null if they are a .keras file or a run's folder"
+            )
         brings_network = isinstance(self.weights, Path) and (self.is_run or self.weights.suffix == ".keras")
         if self.backbone is None and isinstance(self.weights, Path) and not brings_network:
             raise ValueError(
@@ -80,7 +85,7 @@ class Transfer(Architecture):
 
     def check_files(self) -> None:
         """Raises an error if no network is named, or weights are missing or don't say what input they expect."""
-        if self.backbone is None and not isinstance(self.weights, Path):
+        if self.backbone == "auto" or (self.backbone is None and not isinstance(self.weights, Path)):
             raise ConfigError(
                 "model.backbone: expected a network of keras.applications, such as model.backbone=Xception, or in"
                 " model.weights a .keras file or the folder of a run, which bring their own network"
@@ -116,7 +121,7 @@ class Transfer(Architecture):
     @property
     def minimum_image_size(self) -> tuple[int, int]:
         """The smallest size that Keras allows; for a network from a file, Keras checks it when building."""
-        return minimum_size(self.backbone) if self.backbone is not None else (1, 1)
+        return minimum_size(self.backbone) if self.backbone not in (None, "auto") else (1, 1)
 
     @property
     def preprocess_mode(self) -> Preprocess:

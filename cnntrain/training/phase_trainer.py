@@ -18,6 +18,7 @@ from cnntrain.optimization.schedule import FeatureCache, Phase, learning_rate_cu
 from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.runtime.wording import counted
 from cnntrain.training import batch_statistics, logistic_head
+from cnntrain.training.deadline import Deadline
 from cnntrain.training.feature_cache import FeatureBatches, FrozenLayers, Views
 from cnntrain.training.freezing import Divided, at_size, depth_factors
 from cnntrain.training.listener import CallEnd, EpochEnd, Listener
@@ -44,7 +45,7 @@ class PhaseTrainer:
 
     The frozen part runs on each image once if its output can be cached (see `keep_features`), else in every step.
     `epochs`: the number of epochs of the phase. `optimizer`: its settings for the phase. `divided`: the model's frozen
-    and trained parts. `resume_command`: the command that resumes the run.
+    and trained parts. `deadline`: when training has to end. `resume_command`: the command that resumes the run.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PhaseTrainer:
         feature_cache: FeatureCache,
         seed: int,
         on_collapse: Literal["stop", "warn", "back"],
+        deadline: Deadline,
         progress: Progress,
         listeners: Sequence[Listener],
         terminal: Terminal,
@@ -79,6 +81,7 @@ class PhaseTrainer:
         self.validation = validation
         self.seed = seed
         self.on_collapse = on_collapse
+        self.deadline = deadline
         self.progress = progress
         self.listeners = listeners
         self.terminal = terminal
@@ -205,7 +208,12 @@ class PhaseTrainer:
                 listener.epoch_ended(epoch)
         for listener in self.listeners:
             listener.phase_ended(progress.history)
-        if progress.epochs < self.epochs and not progress.collapsed:
+        if progress.out_of_time:
+            self.terminal.line(
+                f"{self.name}: limits.minutes={self.deadline.minutes:g} ends training in epoch {progress.epochs} of"
+                f" {self.epochs}; the weights of epoch {progress.best_epoch} are the best"
+            )
+        elif progress.epochs < self.epochs and not progress.collapsed:
             patience = counted(self.phase.early_stopping_patience or 0, "epoch")
             self.terminal.line(f"{self.name}: no gain in {patience}; best was {progress.best_epoch}")
 
@@ -275,6 +283,8 @@ class PhaseTrainer:
                 progress.seconds += time.perf_counter() - start
                 progress.input_seconds += loop.pace.waited - waited
                 self.tell_of_call()
+                if self.out_of_time():
+                    break
                 start, waited = time.perf_counter(), loop.pace.waited
         finally:
             for listener in self.listeners:
@@ -291,22 +301,34 @@ class PhaseTrainer:
             **metrics,
             **{f"val_{name}": "" for name in metrics},
             "seconds": round(progress.seconds, 3),
-            "images_per_second": round(self.training.image_count / progress.seconds, 1),
+            "images_per_second": round(self.images_done() / progress.seconds, 1),
             "input_seconds": round(progress.input_seconds, 3),
         }
 
     def tell_of_call(self) -> None:
         """Tells listeners that a graph call has ended."""
-        progress, size = self.progress, self.training.batches.batch_size
-        images = min(progress.steps * size, self.training.image_count)
         call = CallEnd(
-            progress=progress,
+            progress=self.progress,
             loop=self.loop,
             metrics=self.loop.sums.metrics(),
-            images_per_second=images / progress.seconds,
+            images_per_second=self.images_done() / self.progress.seconds,
         )
         for listener in self.listeners:
             listener.call_ended(call)
+
+    def images_done(self) -> int:
+        """The training images of this epoch so far; all of them if the head is solved."""
+        steps = self.progress.steps or self.training.steps
+        return min(steps * self.training.batches.batch_size, self.training.image_count)
+
+    def out_of_time(self) -> bool:
+        """Whether training has to end, to leave time for the validation and the test."""
+        progress = self.progress
+        seconds = progress.seconds / self.images_done() / 3  # a training step costs about three forward passes
+        if self.kept and self.kept.images_per_second:
+            seconds += 1 / self.kept.images_per_second
+        progress.out_of_time = self.deadline.passed(seconds)
+        return progress.out_of_time
 
     def account(self, row: dict[str, Any]) -> None:
         """Adds other times to an epoch's row: running frozen layers once up front; and saving, once that is done."""

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnntrain.checkpoints.resumed import Resumed
@@ -20,6 +20,7 @@ from cnntrain.runtime.signals import StopRequests
 from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.settings import to_mapping
 from cnntrain.trackers.listener import Followers
+from cnntrain.training.deadline import Deadline
 from cnntrain.training.preparation import class_weights, prepare
 from cnntrain.training.record import header, report_ignored, run_record
 
@@ -41,12 +42,13 @@ def run(
     requests: StopRequests,
     resumed: Resumed | None = None,
     job_number: int | None = None,
+    reasons: Sequence[str] = (),
 ) -> float:
     """Trains what the experiment describes, in the run folder that `claim` returns; returns what its best epoch
     reached (see Progress).
 
-    `job_number`: the job's number in a multirun. Raises CnntrainError, or Stopped, with the state saved, if a signal
-    asks for it.
+    `job_number`: the job's number in a multirun. `reasons`: why model=auto chose the network. Raises CnntrainError, or
+    Stopped, with the state saved, if a signal asks for it.
     """
     started = time.perf_counter()
     experiment, labeled, network_input = prepare(experiment)
@@ -65,10 +67,13 @@ def run(
             trainer = build_trainer(
                 experiment, model, *splits(experiment, labeled, network_input), run_dir=run_dir, followers=followers,
                 terminal=terminal, requests=requests, resume_command=resume_command,
+                deadline=Deadline(experiment.limits.minutes, started, images_left=images_to_test(labeled)),
             )  # fmt: skip
             record = run_record(experiment, labeled, network_input, model, command=command, job_number=job_number)
             run_dir.write_config(to_mapping(experiment))
             run_dir.write_json(run_dir.record, resumed.record(record) if resumed else record)
+            for line in reasons:
+                terminal.line(line)
             terminal.header(header(experiment, labeled, network_input, model, trainer, run_dir))
             report_ignored(experiment, labeled, run_dir=run_dir, terminal=terminal)
             if resumed:
@@ -125,6 +130,11 @@ def splits(
     return limited(training, limit), limited(batches(labeled.validation), limit)
 
 
+def images_to_test(labeled: LabeledImages) -> int:
+    """The images that the network sees after training: the last validation's, and those whose predictions are saved."""
+    return 2 * len(labeled.validation) + len(labeled.test)
+
+
 def limited(batches: "Batches", limit: int | None) -> "Split":
     """A split's batches, with at most `limit` of them per epoch."""
     from cnntrain.training.phase_trainer import Split
@@ -155,6 +165,7 @@ def build_trainer(
     terminal: Terminal,
     requests: StopRequests,
     resume_command: str,
+    deadline: Deadline,
 ) -> "Trainer":
     """The trainer for the model, with its listeners."""
     from cnntrain.models.box_head import box_head
@@ -189,6 +200,7 @@ def build_trainer(
         on_nan=experiment.on_nan,
         rollback=experiment.rollback,
         on_collapse=experiment.on_collapse,
+        deadline=deadline,
         seed=experiment.seed,
         keeper=keeper,
         listeners=listeners,

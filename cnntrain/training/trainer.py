@@ -16,6 +16,7 @@ from cnntrain.experiment import Rollback
 from cnntrain.optimization.optimizers import Optimizer
 from cnntrain.optimization.schedule import FeatureCache, Phase
 from cnntrain.runtime.terminal import Terminal
+from cnntrain.training.deadline import Deadline
 from cnntrain.training.freezing import freeze
 from cnntrain.training.listener import Listener
 from cnntrain.training.loop import Objective
@@ -26,7 +27,8 @@ class Trainer:
     """Trains a model through the phases of a schedule; `progress` says how far along it is.
 
     `epochs`: the number of epochs of each phase, by name. `head`: patterns for the layers of the model's head.
-    `on_nan` and `rollback`: what to do about numbers that are not finite. `between_calls` may raise Stopped.
+    `on_nan` and `rollback`: what to do about numbers that are not finite. `deadline`: when training has to end.
+    `between_calls` may raise Stopped.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Trainer:
         on_nan: Literal["stop", "rollback"],
         rollback: Rollback,
         on_collapse: Literal["stop", "warn", "back"],
+        deadline: Deadline,
         seed: int,
         keeper: StateKeeper,
         listeners: Sequence[Listener],
@@ -65,6 +68,7 @@ class Trainer:
         self.on_nan = on_nan
         self.rollback = rollback
         self.on_collapse = on_collapse
+        self.deadline = deadline
         self.seed = seed
         self.keeper = keeper
         self.listeners = listeners
@@ -82,6 +86,8 @@ class Trainer:
             self.terminal.line("there is no checkpoint to go on from: the run begins anew")
             return
         self.progress = self.keeper.put_back(resumed.found)
+        self.progress.out_of_time = False
+        self.deadline.started -= self.progress.spent()
         if self.progress.history:
             for listener in self.listeners:
                 listener.phase_ended(self.progress.history)
@@ -144,6 +150,7 @@ class Trainer:
             feature_cache=self.feature_cache,
             seed=self.seed,
             on_collapse=self.on_collapse,
+            deadline=self.deadline,
             progress=self.progress,
             listeners=self.listeners,
             terminal=self.terminal,

@@ -300,3 +300,18 @@ def test_gray_images_get_the_channels_that_mode_and_weights_need(settings, chann
     experiment = parse(values)
     network_input = fit_to_data(experiment, experiment.data.load())[1]
     assert (network_input.channels, network_input.preprocess) == (channels, mode)
+
+
+def test_a_run_ends_in_time_with_everything_written_and_goes_on_when_given_more(cnntrain, tmp_path):
+    run = tmp_path / "run"
+    words = ["limits.epochs_per_phase=null", "schedule.phases.all.epochs=3", "checkpoint.min_seconds=0"]
+    code, said = cnntrain(*QUICK, *words, "limits.minutes=1e-6", f"hydra.run.dir={run}")
+    assert code == 0, said
+    assert "limits.minutes=1e-06 ends training in epoch 1 of 3; the weights of epoch 1 are the best" in said
+    assert (len(history_of(run)), (run / "model.keras").is_file()) == (1, True)
+    assert read_metrics(run)["test"]["accuracy"] > 0
+    code, said = cnntrain("resume", run)
+    assert (code, "nothing is left to train within limits.minutes=1e-06; raise it" in said) == (2, True)
+    code, said = cnntrain("resume", run, "limits.minutes=null")
+    assert code == 0, said
+    assert len(history_of(run)) == 3
