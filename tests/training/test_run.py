@@ -310,7 +310,7 @@ def test_a_run_ends_in_time_with_everything_written_and_goes_on_when_given_more(
     assert "limits.minutes=1e-06 ends training in epoch 1 of 3; the weights of epoch 1 are the best" in said
     assert (len(history_of(run)), (run / "model.keras").is_file()) == (1, True)
     assert read_metrics(run)["test"]["accuracy"] > 0
-    code, said = cnntrain("resume", run)
+    code, said = cnntrain("resume", run, "schedule.phases.all.epochs=4", "--force")
     assert (code, "nothing is left to train within limits.minutes=1e-06; raise it" in said) == (2, True)
     code, said = cnntrain("resume", run, "limits.minutes=null")
     assert code == 0, said
