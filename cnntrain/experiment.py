@@ -78,6 +78,11 @@ class Experiment:
     `loss_weights`: the weight of each output's loss, by the output's name; those not named keep their usual weight.
     `box_loss`: what the output `box` is trained with; see BoxHead.
     `parallel_calls`: threads that prepare images; null is one a core. Changes no result.
+    `devices`: one process trains on each. `auto`: all GPUs, or else the CPU; `cpu`: one process on the CPU, whatever
+    there is; a number: so many GPUs, or so many processes that share the cores. `batch_size` is that of an update on
+    all of them together.
+    `batchnorm_sync`: BatchNormalization in training takes its statistics from the images of all devices, so that their
+    number does not change what is learned.
     `report`: whether the run ends by writing its page, report.html.
     `epoch_lines`: which epochs have a line on the terminal; log.txt has all. `some`: of a phase of more than 20, those
     that are better than all before, and every tenth.
@@ -101,6 +106,8 @@ class Experiment:
     loss_weights: Mapping[str, NonNegative] | None = None
     box_loss: BoxLoss = "mse"
     parallel_calls: Count | None = None
+    devices: Literal["auto", "cpu"] | Count = "auto"
+    batchnorm_sync: bool = True
     report: bool = True
     epoch_lines: Literal["all", "some"] = "some"
     tracker: Tracking = field(default_factory=Tracking)

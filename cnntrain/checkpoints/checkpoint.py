@@ -178,7 +178,8 @@ def newest(folder: Path) -> tuple[Found | None, Sequence[str]]:
             state = read_state(path)
         except DataError as error:
             complaints.append(str(error))
-            os.replace(path, path.with_suffix(".damaged"))
+            with contextlib.suppress(FileNotFoundError):  # another rank was first
+                os.replace(path, path.with_suffix(".damaged"))
         else:
             model = path.with_suffix(BEST)
             return Found(state, path, model if model.exists() else None), complaints

@@ -12,6 +12,7 @@ from cnntrain.checkpoints.checkpoint import Checkpoints, Found, State
 from cnntrain.checkpoints.progress import Progress
 from cnntrain.errors import DataError
 from cnntrain.experiment import Checkpoint
+from cnntrain.runtime import ranks
 from cnntrain.runtime.files import replace_by_link, whole_file
 from cnntrain.runtime.run_dir import RunDir
 
@@ -88,6 +89,7 @@ class StateKeeper:
         """Gives the model the weights of the best network so far."""
         self.write_best()
         self.model.load_weights(self.run_dir.model)
+        ranks.give_to_all(self.model.weights)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
@@ -112,6 +114,7 @@ class StateKeeper:
     def put_back(self, found: Found) -> Progress:
         """Restores the model's variables and the best network from a checkpoint."""
         assign(self.model.variables, "model", found)
+        ranks.separate_noise(self.model.variables)
         self._best = None
         if found.best_model is not None:
             replace_by_link(self.run_dir.model, found.best_model)
@@ -128,6 +131,27 @@ class StateKeeper:
     def forget_phase(self) -> None:
         """Drops the state of the phase that was in progress, because it had ended."""
         self._for_phase = None
+
+
+class ReadingKeeper(StateKeeper):
+    """The same for a rank other than the first: it reads the state, and saves nothing."""
+
+    def save(self, progress: Progress, loop: Loop | None) -> None:
+        """Nothing."""
+
+    def remember_best(self) -> None:
+        """Nothing."""
+
+    def write_best(self) -> None:
+        """Nothing."""
+
+    def give_best(self) -> None:
+        """Gives the model the weights that rank 0 reads."""
+        ranks.give_to_all(self.model.weights)
+
+    def put_back(self, found: Found) -> Progress:
+        """Restores the model's variables."""
+        return super().put_back(dataclasses.replace(found, best_model=None))
 
 
 def progress_of(found: Found) -> Progress:

@@ -12,6 +12,7 @@ from cnntrain.checkpoints.resume import changes, is_harmless, prepared
 from cnntrain.cli.composition import changed
 from cnntrain.errors import CnntrainError, DataError
 from cnntrain.experiment import Experiment, parse, parse_recorded
+from cnntrain.runtime import ranks
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.signals import StopRequests
 from cnntrain.training.run import run
@@ -45,7 +46,8 @@ class GoingOn:
             last = list(before.schedule.phases)[-1]
             print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
             return
-        with contextlib.closing(RunDir.reopen(path)) as run_dir:
+        reopen = RunDir.reopen if ranks.is_first() else RunDir.open
+        with contextlib.closing(reopen(path)) as run_dir:
             resumed = prepared(run_dir, before, experiment, list(differences.values()), force=self.force)
             run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
 

@@ -22,6 +22,7 @@ from cnntrain.data.images import ArrayImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.resize import crop, random_places, resize
+from cnntrain.runtime.ranks import Share
 
 BATCHES_AHEAD = 4
 
@@ -33,6 +34,11 @@ class Batches:
     classes)}, one-hot, or mixed by MixUp and CutMix; weights: {"class": float32 (batch,)} with
     `class_weights` (classes,), else {}. With `localization` there are also targets "box" (batch, 4), as fractions
     of the augmented image (see boxes.py), and weights "box" (batch,), 0 if an image has no box or lost it.
+
+    With a `share`, each rank gets its rows of every batch; rank 0 always has some. Then two more are given: the number
+    of rows that count (float32; 0 if this rank has none of a small last batch, and sees one that doesn't count), and
+    the number of rows of the whole batch (float32). Batches whose images are mixed with each other are prepared as a
+    whole by every rank.
 
     An epoch is every example exactly once; the last batch may be smaller. With `shuffle` the order of an epoch is
     a function of (seed, epoch), without it the table's; the augmentation of an image is a function of
@@ -52,10 +58,12 @@ class Batches:
         decoding: str = "accurate",
         localization: bool = False,
         parallel_calls: int | None = None,
+        share: Share | None = None,
     ):
         self.examples = examples
         self.steps = -(-len(examples) // batch_size)
         self.batch_size = batch_size
+        self.share = share
         self.parallel_calls = parallel_calls or os.cpu_count() or 1
         self.stages = Stages(
             examples,
@@ -67,6 +75,7 @@ class Batches:
             class_weights=class_weights,
             decoding=decoding,
             localization=localization,
+            share=share,
         )
         self._whole_epoch: tf.data.Dataset | None = None
 
@@ -108,6 +117,7 @@ class Batches:
             "class_weights": None if stages.class_weights is None else stages.class_weights.numpy(),
             "localization": stages.boxes is not None,
             "parallel_calls": self.parallel_calls,
+            "share": self.share,
         }
         return Batches(**{**kept, **arguments})
 
@@ -142,6 +152,11 @@ class Batches:
     def _chain(self, first_batch: int) -> tf.data.Dataset:
         resized = self._resized(self._rows(first_batch))
         finished = resized.map(self.stages.finish, num_parallel_calls=self.parallel_calls)
+        if self.share:
+            places = functools.partial(self.stages.place_in_batch, self.share)
+            shares = tf.data.Dataset.range(first_batch, self.steps).map(places)
+            whole = self.stages.cut_when_finished
+            finished = tf.data.Dataset.zip(finished, shares).map(functools.partial(with_share, whole=whole))
         return finished.prefetch(BATCHES_AHEAD)
 
     def _rows(self, first_batch: int) -> tf.data.Dataset:
@@ -154,7 +169,7 @@ class Batches:
 
     def _resized(self, rows: tf.data.Dataset) -> tf.data.Dataset:
         dataset = rows.map(self.stages.read, num_parallel_calls=self.parallel_calls)
-        return dataset.batch(self.batch_size) if self.stages.by_image else dataset
+        return dataset.batch(self.stages.rows_per_batch) if self.stages.by_image else dataset
 
 
 class Draws(NamedTuple):
@@ -184,7 +199,14 @@ class Stages:
         class_weights: np.ndarray | None,
         decoding: str,
         localization: bool,
+        share: Share | None,
     ):
+        self.share = share
+        self.cut_when_finished = share is not None and bool(augmentation.mixup_alpha or augmentation.cutmix_alpha)
+        self.rows_per_batch = batch_size
+        if share and not self.cut_when_finished:
+            first, past = share.rows(batch_size)
+            self.rows_per_batch = max(1, past - first)
         self.images = examples.table.images
         self.network_input = network_input
         self.batch_size = batch_size
@@ -211,10 +233,19 @@ class Stages:
 
     def draws_of_batch(self, step: tf.Tensor) -> Draws:
         """The rows of one batch, with the draws for each: drawing for one at a time would take longer."""
-        last = tf.minimum((step + 1) * self.batch_size, self.rows.shape[0])
-        rows = tf.gather(self.rows, self.positions(self.epoch, tf.range(step * self.batch_size, last)))
+        first, past = step * self.batch_size, tf.minimum((step + 1) * self.batch_size, self.rows.shape[0])
+        if self.share and not self.cut_when_finished:
+            start, end = at_least_one(*self.share.rows(past - first), of=past - first)
+            first, past = first + start, first + end
+        rows = tf.gather(self.rows, self.positions(self.epoch, tf.range(first, past)))
         keys = image_keys(self.seed, self.epoch, tf.gather(self.ids, rows))
         return Draws(rows, keys, random_places(keys), are_mirrored(keys, self.augmentation.horizontal_flip))
+
+    def place_in_batch(self, share: Share, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """This rank's first row of a batch (int64), how many it has, and how many the batch has (float32)."""
+        count = tf.minimum((step + 1) * self.batch_size, self.rows.shape[0]) - step * self.batch_size
+        first, past = share.rows(count)
+        return first, tf.cast(past - first, tf.float32), tf.cast(count, tf.float32)
 
     def positions(self, epoch: int | tf.Tensor, places: tf.Tensor) -> tf.Tensor:
         """Which examples of the split (int64) are at these positions of an epoch."""
@@ -300,6 +331,21 @@ class Stages:
         if not self.ready_when_read:
             images = preprocess(images, self.network_input.preprocess)
         return images, targets, weights
+
+
+def at_least_one(first: tf.Tensor, past: tf.Tensor, *, of: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same range of a batch's rows, or a row that is in it if it is empty: layers can't run on no rows."""
+    first = tf.minimum(first, of - 1)
+    return first, tf.maximum(past, first + 1)
+
+
+def with_share(batch: tuple, place: tuple[tf.Tensor, tf.Tensor, tf.Tensor], *, whole: bool) -> tuple:
+    """A batch with its share; of a `whole` batch, this rank's rows are cut out."""
+    first, rows, of = place
+    if whole:
+        first, past = at_least_one(first, first + tf.cast(rows, tf.int64), of=tf.cast(of, tf.int64))
+        batch = tf.nest.map_structure(lambda values: values[first:past], batch)
+    return *batch, rows, of
 
 
 def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:

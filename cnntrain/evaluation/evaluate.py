@@ -18,7 +18,7 @@ from cnntrain.evaluation.predictions import SplitPredictions
 from cnntrain.evaluation.tta import check_tta, with_views
 from cnntrain.experiment import Experiment, parse_recorded
 from cnntrain.models.keras_file import UNLOADABLE, load_network
-from cnntrain.runtime import backend
+from cnntrain.runtime import backend, ranks
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.terminal import Terminal
 
@@ -94,15 +94,20 @@ def predict_split(
     limit: int | None = None,
     box_head: "BoxHead | None" = None,
 ) -> SplitPredictions:
-    """The predictions for a split, or for its first `limit` batches."""
+    """The predictions for a split, or for its first `limit` batches; each rank makes its share."""
     from cnntrain.data.pipeline import Batches
     from cnntrain.data.reading_errors import unreadable_file_named
     from cnntrain.models.box_head import intersection_over_union
 
-    batches = Batches(examples, network_input, batch_size=batch_size, localization=box_head is not None).epoch()
+    batches = Batches(
+        examples, network_input, batch_size=batch_size, localization=box_head is not None, share=ranks.share()
+    ).epoch()
     predict = predictor(model, box_head)
     with unreadable_file_named(examples.table):
-        predictions = [(predict(images), *truth) for images, *truth in batches.take(limit or -1)]
+        predictions = [
+            of_all_ranks((predict(images), targets, weights), share)
+            for images, targets, weights, *share in batches.take(limit or -1)
+        ]
     probabilities = np.concatenate([found["class"] for found, *_ in predictions])
     examples = Examples(examples.table, examples.rows[: len(probabilities)])
     if box_head is None:
@@ -115,6 +120,15 @@ def predict_split(
         ious=np.concatenate([intersection_over_union(found["box"], true["box"]) for found, true, _ in predictions]),
         has_box=np.concatenate([weights["box"] for *_, weights in predictions]) > 0,
     )
+
+
+def of_all_ranks(predicted: tuple, share: "Sequence[tf.Tensor]") -> tuple:
+    """Predictions and truth of a batch's rows, from all ranks."""
+    import tensorflow as tf
+
+    if not share:
+        return predicted
+    return tf.nest.map_structure(lambda values: ranks.gathered(values[: int(share[0])]), predicted)
 
 
 def boxes_in(boxes: np.ndarray, sizes: np.ndarray, network_input: NetworkInput) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Runs many batches per graph call, and adds up loss, accuracy and box overlap inside the graph."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from cnntrain.evaluation.metrics import GOOD_IOUS
 from cnntrain.models.box_head import BoxHead, intersection_over_union
+from cnntrain.runtime import ranks
 
 SECONDS_PER_CALL = 1.0
 LARGEST_GROWTH = 8
@@ -18,6 +20,31 @@ TotalsAndWait = tuple[tf.Tensor, tf.Tensor]
 def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
     """A model's outputs by name: a model with one output returns it bare."""
     return outputs if isinstance(outputs, Mapping) else {"class": outputs}
+
+
+class Part(NamedTuple):
+    """Which rows of its batch a rank has: float32.
+
+    `counts` (rows,): 1, or 0 for a row that doesn't count; 1 if all do. `rows`: how many count. `of`: the number of
+    rows of the whole batch.
+    """
+
+    counts: tf.Tensor
+    rows: tf.Tensor
+    of: tf.Tensor
+
+    @classmethod
+    def of_batch(cls, images: tf.Tensor, share: Sequence[tf.Tensor]) -> "Part":
+        """That of a batch, given what Batches adds to it with a share."""
+        count = tf.cast(tf.shape(images)[0], tf.float32)
+        if not share:
+            return cls(tf.constant(1.0), count, count)
+        rows, of = share
+        return cls(tf.cast(tf.range(count) < rows, tf.float32), rows, of)
+
+    def mean(self, values: tf.Tensor) -> tf.Tensor:
+        """What this rank adds to the whole batch's mean of values (rows,)."""
+        return tf.reduce_sum(values * self.counts) / self.of
 
 
 class Pace:
@@ -32,8 +59,8 @@ class Pace:
         self.waited = 0.0  # seconds, over all calls
 
     def next(self, remaining: int) -> int:
-        """The number of steps in the next call."""
-        return min(self.steps, remaining)
+        """The number of steps in the next call, the same on all ranks."""
+        return int(ranks.agreed_number(min(self.steps, remaining)))
 
     def record(self, steps: int, seconds: float) -> None:
         """Learns from a call; the first one, which builds the graph, is ignored."""
@@ -84,15 +111,17 @@ class Sums:
         outputs: Mapping[str, tf.Tensor],
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
+        part: "Part",
     ) -> tf.Tensor:
-        """The float64 values that a batch with that mean loss adds to the totals."""
-        images = tf.cast(tf.shape(targets["class"])[0], tf.float64)
+        """The float64 values that this rank's part of a batch adds to the totals; `loss` is what it adds to the batch's
+        mean loss."""
         hits = tf.equal(tf.argmax(targets["class"], axis=1), tf.argmax(outputs["class"], axis=1))
-        sums = [tf.cast(loss, tf.float64) * images, tf.reduce_sum(tf.cast(hits, tf.float64)), images]
+        counts, rows, of = (tf.cast(values, tf.float64) for values in part)
+        sums = [tf.cast(loss, tf.float64) * of, tf.reduce_sum(tf.cast(hits, tf.float64) * counts), rows]
         if self.box_head is not None:
             ious = intersection_over_union(self.box_head.predict(outputs["box"]), targets["box"])
             good = [hits & (ious >= least) for least in GOOD_IOUS.values()]
-            there = tf.cast(weights["box"], tf.float64)
+            there = tf.cast(weights["box"], tf.float64) * counts
             sums += [tf.reduce_sum(tf.cast(values, tf.float64) * there) for values in (tf.ones_like(ious), ious, *good)]
         return tf.stack(sums)
 
@@ -158,11 +187,19 @@ class EvaluationLoop:
         """Runs a number of batches in one graph call; returns the new totals, and the seconds spent waiting."""
         waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
-            (images, targets, weights), seconds = next_timed(iterator)
-            if self.frozen is not None:
-                images = self.frozen(images, training=False)
-            outputs = named(self.model(images, training=False))
-            loss = keras.losses.CategoricalCrossentropy()(targets["class"], outputs["class"])
-            totals += self.sums.of_batch(loss, outputs, targets, weights)
+            batch, seconds = next_timed(iterator)
+            totals += ranks.together(self.step, batch)
             waited += seconds
         return totals, waited
+
+    def step(
+        self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor], *share: tf.Tensor
+    ) -> tf.Tensor:
+        """The float64 sums of one batch, over all ranks."""
+        part = Part.of_batch(images, share)
+        if self.frozen is not None:
+            images = self.frozen(images, training=False)
+        outputs = named(self.model(images, training=False))
+        loss = part.mean(keras.losses.categorical_crossentropy(targets["class"], outputs["class"]))
+        (sums,) = ranks.total([self.sums.of_batch(loss, outputs, targets, weights, part)])
+        return sums

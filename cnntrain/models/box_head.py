@@ -54,10 +54,6 @@ class BoxHead:
             return keras.losses.mean_squared_error(wanted, outputs)
         return keras.losses.huber(wanted, outputs, delta=HUBER_DELTA)
 
-    def mean_error(self, outputs: tf.Tensor, boxes: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """The mean loss over the examples that have a box (weights (batch,), 1 or 0); 0 if none has."""
-        return tf.math.divide_no_nan(tf.reduce_sum(self.errors(outputs, boxes) * weights), tf.reduce_sum(weights))
-
 
 def box_head(architecture: "Architecture", *, loss: str) -> BoxHead | None:
     """The box head of an architecture, None if it learns no boxes."""

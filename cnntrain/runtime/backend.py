@@ -6,6 +6,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from cnntrain.runtime import ranks
+
 
 def load() -> None:
     """Imports TensorFlow and Keras; their standard error is suppressed unless they fail."""
@@ -17,6 +19,7 @@ def load() -> None:
         import keras  # noqa: F401
         import tensorflow as tf
 
+        ranks.join()
         tf.config.list_logical_devices()  # initializes the devices, which also writes logs
     tf.get_logger().setLevel("ERROR")
 

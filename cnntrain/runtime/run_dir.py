@@ -6,11 +6,13 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.runtime import ranks
 from cnntrain.runtime.files import remove_unfinished, write_whole
 from cnntrain.runtime.yaml_file import read_yaml
 
@@ -48,6 +50,7 @@ class RunDir:
         self.confusion = path / "confusion.png"
         self.log = path / "log.txt"
         self.lock = path / "run.lock"
+        self.mark = path / "ranks.mark"
         self._lock: int | None = None
 
     def __str__(self) -> str:
@@ -99,6 +102,35 @@ class RunDir:
         remove_unfinished(path)
         remove_unfinished(run_dir.checkpoints)
         return run_dir
+
+    @classmethod
+    def joined(cls, claim: "Callable[[], RunDir]") -> "RunDir":
+        """The folder that `claim` gives rank 0, on every rank; all but the first only read it.
+
+        Raises what `claim` raises, and DataError if a rank doesn't see rank 0's folder.
+        """
+        if ranks.world() == 1:
+            return claim()
+        run_dir, mark = None, secrets.token_hex(8)
+        if ranks.is_first():
+            try:
+                run_dir = claim()
+                write_whole(run_dir.mark, mark.encode())
+            except BaseException:
+                ranks.agreed_text("")
+                raise
+        path = ranks.agreed_text(str(run_dir.path.absolute()) if run_dir else "")
+        if not path:
+            raise ConfigError("the run's folder: rank 0 can't have it, and says why")
+        found = run_dir or ReadRunDir(Path(path))
+        mark = ranks.agreed_text(mark)
+        seen = found.mark.read_text() if found.mark.exists() else ""
+        unseen = ranks.largest(int(seen != mark) * ranks.rank())
+        if run_dir:
+            run_dir.mark.unlink()
+        if unseen:
+            raise DataError(f"{path}: rank {unseen} doesn't see this folder as rank 0 does; take one that all share")
+        return found
 
     @property
     def finished(self) -> bool:
@@ -181,3 +213,19 @@ class RunDir:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([("path", "reason"), *files])
         write_whole(self.quarantine, text.getvalue().encode(errors="surrogateescape"))
+
+
+class ReadRunDir(RunDir):
+    """The folder of a run as the ranks after the first have it: nothing is written."""
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing."""
+
+    def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
+        """Nothing."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from cnntrain.errors import Stopped
+from cnntrain.runtime import ranks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TOGETHER_SECONDS = 0.2  # some managers send a signal in two ways at once: that counts as one request
@@ -62,9 +63,10 @@ class StopRequests:
             self._deferred = False
 
     def raise_if_asked(self) -> None:
-        """Raises Stopped if a signal was received."""
-        if self.asked is not None:
-            raise Stopped(self.asked)
+        """Raises Stopped, on all ranks, if any received a signal."""
+        asked = ranks.largest(self.asked or 0)
+        if asked:
+            raise Stopped(asked)
 
     def _first(self, number: int, _frame: FrameType | None) -> None:
         if self.asked is not None:

@@ -36,10 +36,11 @@ class Terminal:
     """Prints to standard output; plain lines and no bar if that is not a terminal.
 
     All permanent lines also go to the run's log. Long phases show only some epochs, unless `every_epoch` is set.
+    `quiet`: nothing is printed.
     """
 
-    def __init__(self, log: Path | None = None, *, every_epoch: bool = True):
-        self.console = Console(highlight=False)
+    def __init__(self, log: Path | None = None, *, every_epoch: bool = True, quiet: bool = False):
+        self.console = Console(highlight=False, quiet=quiet)
         if not self.console.is_terminal:
             self.console.width = PLAIN_WIDTH
         self.log = log

@@ -3,11 +3,16 @@
 Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
 """
 
+import functools
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from cnntrain.evaluation.loop import Part
+from cnntrain.runtime import ranks
+from cnntrain.training.batch_normalization import MovingAverages, own_batch_normalization
 
 STEPS = 100  # batches, enough for good statistics
 
@@ -43,17 +48,23 @@ def recalibrate(
     seeds = [variable for variable in model.variables if "seed" in variable.name]
     states = [variable.numpy() for variable in seeds]
 
+    def moments_of(averages: MovingAverages, images: tf.Tensor, *share: tf.Tensor) -> list[tf.Tensor]:
+        with own_batch_normalization(averages, Part.of_batch(images, share)):
+            model(images if frozen is None else frozen(images, training=False), training=True)
+        return ranks.total(averages.moments) if averages.moments else []
+
     @tf.function(reduce_retracing=True)
-    def statistics(images: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        model(images if frozen is None else frozen(images, training=False), training=True)
+    def statistics(*batch: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        averages = MovingAverages()
+        averages.update(ranks.together(functools.partial(moments_of, averages), batch))
         return [(layer.moving_mean.value, layer.moving_variance.value) for layer in layers]
 
     count = 0
     try:
-        for images, *_ in batches:
-            size = len(images)
+        for images, _, _, *share in batches:
+            size = int(share[1]) if share else len(images)
             count += size
-            for (mean, square), (of_mean, of_variance) in zip(moments, statistics(images), strict=True):
+            for (mean, square), (of_mean, of_variance) in zip(moments, statistics(images, *share), strict=True):
                 batch_mean = of_mean.numpy().astype(np.float64)
                 mean += size * batch_mean
                 square += size * (of_variance.numpy() + batch_mean**2)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from cnntrain.data.pipeline import Batches
 from cnntrain.models.transfer import in_precision
 from cnntrain.optimization.schedule import FeatureCache
+from cnntrain.runtime import ranks
 from cnntrain.runtime.files import cache_folder, take_room, whole_folder
 from cnntrain.runtime.terminal import Terminal
 
@@ -25,7 +26,8 @@ Allocate = Callable[[str, tuple[int, ...], str], np.ndarray]
 
 
 class FeatureBatches:
-    """Batches (features, targets, weights) from the cache, in the same order as the images in `Batches`.
+    """Batches (features, targets, weights) from the cache, in the same order as the images in `Batches`, and with the
+    same share of a rank; each rank has all features in its cache.
 
     `arrays` by name: `features` (n, …), and `targets/NAME`, `weights/NAME` as in Batches, (n, …) each.
     """
@@ -41,19 +43,27 @@ class FeatureBatches:
         options.autotune.enabled = False
         options.deterministic = True
         order = self.like.order(number)[: len(self.arrays["features"])]
-        size = self.like.batch_size
+        size, share = self.like.batch_size, self.like.share
         names = list(self.arrays)
 
         def gather(step: np.ndarray) -> list[np.ndarray]:
             rows = order[step * size : (step + 1) * size]
-            return [self.arrays[name][rows] for name in names]
+            count, of = len(rows), len(rows)
+            if share:
+                first, past = share.rows(len(rows))
+                count = past - first
+                first = min(first, of - 1)
+                rows = rows[first : max(past, first + 1)]
+            return [*(self.arrays[name][rows] for name in names), np.float32(count), np.float32(of)]
 
-        def batch(step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-            pieces = tf.numpy_function(gather, [step], [self.arrays[name].dtype for name in names], stateful=False)
+        def batch(step: tf.Tensor) -> tuple:
+            kinds = [*(self.arrays[name].dtype for name in names), np.float32, np.float32]
+            *pieces, count, of = tf.numpy_function(gather, [step], kinds, stateful=False)
             found = dict(zip(names, pieces, strict=True))
             for name, piece in found.items():
                 piece.set_shape((None, *self.arrays[name].shape[1:]))
-            return tf.cast(found["features"], self.dtype), below(found, "targets/"), below(found, "weights/")
+            given = tf.cast(found["features"], self.dtype), below(found, "targets/"), below(found, "weights/")
+            return (*given, tf.ensure_shape(count, ()), tf.ensure_shape(of, ())) if share else given
 
         steps = -(-len(order) // size)
         dataset = tf.data.Dataset.range(first_batch, steps).with_options(options)
@@ -147,10 +157,12 @@ class FrozenLayers:
         arrays: dict[str, np.ndarray] = {}
         start = time.perf_counter()
         with self.terminal.bar(f"frozen layers, {label}", count) as advance:
-            for step, (images, targets, weights) in enumerate(batches.epoch(epoch).take(steps)):
+            for step, (images, targets, weights, *share) in enumerate(batches.epoch(epoch).take(steps)):
                 found = {"features": self.features(images)}
                 found |= {f"targets/{name}": value for name, value in targets.items()}
                 found |= {f"weights/{name}": value for name, value in weights.items()}
+                if share:  # every rank ran its own rows, and gets those of the others
+                    found = {name: ranks.gathered(value[: int(share[0])]) for name, value in found.items()}
                 rows = order[step * size : (step + 1) * size]
                 for name, value in found.items():
                     if name not in arrays:

@@ -1,16 +1,19 @@
 """The training loop: many steps per graph call, built on Keras's public API."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from cnntrain.evaluation.loop import Pace, Sums, TotalsAndWait, named, next_timed, run_paced
+from cnntrain.evaluation.loop import Pace, Part, Sums, TotalsAndWait, named, next_timed, run_paced
 from cnntrain.models.box_head import BoxHead
 from cnntrain.optimization.optimizers import UNDECAYED
-from cnntrain.training.fused_normalization import fused_batch_normalization
+from cnntrain.runtime import ranks
+from cnntrain.training.batch_normalization import MovingAverages, own_batch_normalization
 
 
 @dataclass(frozen=True)
@@ -33,31 +36,41 @@ class Objective:
         outputs: Mapping[str, tf.Tensor],
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
+        part: Part,
     ) -> tf.Tensor:
-        """A float32 scalar: the mean over the batch; for boxes, over the images that have a box."""
-        loss_of_classes = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
+        """A float32 scalar: what this rank's rows add to the mean over the batch; for boxes, to that over the images
+        that have a box."""
         losses = []
         for name, weight in self.loss_weights.items():
             if name == "box" and self.box_head is not None:
-                loss = self.box_head.mean_error(outputs["box"], targets["box"], weights["box"])
+                there = weights["box"] * part.counts
+                (boxes,) = ranks.total([tf.reduce_sum(there)])
+                errors = self.box_head.errors(outputs["box"], targets["box"])
+                loss = tf.math.divide_no_nan(tf.reduce_sum(errors * there), boxes)
             else:
-                loss = loss_of_classes(targets["class"], outputs[name], sample_weight=weights.get("class"))
+                errors = keras.losses.categorical_crossentropy(
+                    targets["class"], outputs[name], label_smoothing=self.label_smoothing
+                )
+                loss = part.mean(errors * weights["class"] if "class" in weights else errors)
             losses.append(weight * loss)
-        return tf.add_n([*losses, *(tf.cast(penalty, tf.float32) for penalty in model.losses)])
+        penalties = [tf.cast(penalty, tf.float32) / ranks.world() for penalty in model.losses]
+        return tf.add_n([*losses, *penalties])
 
     def penalty(self, variables: list[keras.Variable]) -> tf.Tensor:
-        """A float32 scalar: l2/2 times the sum of all squared weights, except biases and normalization."""
+        """A float32 scalar: this rank's part of l2/2 times the sum of all squared weights, except biases and
+        normalization."""
         if not self.l2:
             return tf.constant(0.0)
         weights = [variable for variable in variables if not variable.name.endswith(UNDECAYED)]
-        return self.l2 * tf.add_n([tf.nn.l2_loss(weight.value) for weight in weights])
+        return self.l2 / ranks.world() * tf.add_n([tf.nn.l2_loss(weight.value) for weight in weights])
 
 
 class TrainingLoop:
     """Training steps for a model and an optimizer; one loop is created for each phase.
 
-    A step is a function of one batch, and `run_steps` repeats it: a tf.distribute strategy can run the step
-    on its replicas instead. `frozen` layers run on the images first, and never change.
+    A step is a function of one batch, and `run_steps` repeats it. With several ranks, each computes the gradient of its
+    rows, and all apply the sum. `frozen` layers run on the images first, and never change. `batchnorm_sync`:
+    BatchNormalization takes its statistics from the rows of all ranks.
     """
 
     def __init__(
@@ -67,9 +80,11 @@ class TrainingLoop:
         objective: Objective,
         *,
         frozen: keras.Model | None = None,
+        batchnorm_sync: bool = True,
     ):
         self.model = model
         self.frozen = frozen
+        self.batchnorm_sync = batchnorm_sync
         self.optimizer = optimizer
         self.objective = objective
         self.sums = Sums(objective.box_head)
@@ -96,20 +111,39 @@ class TrainingLoop:
             waited += seconds
         return totals, waited
 
-    def step(
-        self, images: tf.Tensor, targets: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def step(self, *batch: Any) -> tf.Tensor:
         """One update (or one of the batches that are accumulated for it); returns its float64 sums."""
+        averages = MovingAverages()
+        gradients, moments, sums = ranks.together(functools.partial(self.gradients, averages), batch)
+        averages.update(moments)
+        self.optimizer.apply(gradients, self.variables)
+        return sums
+
+    def gradients(
+        self,
+        averages: MovingAverages,
+        images: tf.Tensor,
+        targets: Mapping[str, tf.Tensor],
+        weights: Mapping[str, tf.Tensor],
+        *share: tf.Tensor,
+    ) -> tuple[list[tf.Tensor | None], list[tf.Tensor], tf.Tensor]:
+        """The gradient of each variable, the moments for `averages`, and the float64 sums, over all ranks."""
+        part = Part.of_batch(images, share)
         if self.frozen is not None:
             images = self.frozen(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
-            with fused_batch_normalization():
+            with own_batch_normalization(averages, part, synchronized=self.batchnorm_sync):
                 outputs = named(self.model(images, training=True))
-            loss = self.objective(self.model, outputs, targets, weights)
+            loss = self.objective(self.model, outputs, targets, weights, part)
             scaled = self.optimizer.scale_loss(loss + self.objective.penalty(self.variables))
-        self.optimizer.apply(tape.gradient(scaled, self.variables), self.variables)
-        return self.sums.of_batch(loss, outputs, targets, weights)
+        gradients = tape.gradient(scaled, self.variables)
+        given = [gradient for gradient in gradients if gradient is not None]
+        summed = ranks.total([*given, *averages.moments])
+        found = iter(summed)
+        gradients = [None if gradient is None else next(found) for gradient in gradients]
+        (sums,) = ranks.total([self.sums.of_batch(loss, outputs, targets, weights, part)])
+        return gradients, list(found), sums
 
     def learning_rate(self) -> float:
         """The learning rate of the next step."""

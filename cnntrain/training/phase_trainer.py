@@ -15,6 +15,7 @@ from cnntrain.errors import ConfigError, NotFinite, TrainingError
 from cnntrain.evaluation.loop import EvaluationLoop
 from cnntrain.optimization.optimizers import Optimizer, loss_scaled
 from cnntrain.optimization.schedule import FeatureCache, Phase, learning_rate_curve
+from cnntrain.runtime import ranks
 from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.runtime.wording import counted
 from cnntrain.training import batch_statistics, logistic_head
@@ -63,6 +64,7 @@ class PhaseTrainer:
         validation: Split,
         feature_cache: FeatureCache,
         seed: int,
+        batchnorm_sync: bool,
         on_collapse: Literal["stop", "warn", "back"],
         deadline: Deadline,
         progress: Progress,
@@ -104,7 +106,11 @@ class PhaseTrainer:
             trained, self.frozen_in_training = at_size(model, size), None
         objective = dataclasses.replace(objective, l2=optimizer.l2 or 0.0)
         self.loop = TrainingLoop(
-            trained, self.keras_optimizer(trained, precision), objective, frozen=self.frozen_in_training
+            trained,
+            self.keras_optimizer(trained, precision),
+            objective,
+            frozen=self.frozen_in_training,
+            batchnorm_sync=batchnorm_sync,
         )
         self.evaluation = EvaluationLoop(
             divided.trained, frozen=self.frozen_in_validation, box_head=objective.box_head
@@ -249,6 +255,7 @@ class PhaseTrainer:
             found = logistic_head.solve(train, validation, class_count=head.units, seed=self.seed)
         head.kernel.assign(found.kernel)
         head.bias.assign(found.bias)
+        ranks.give_to_all(head.weights)
         metrics = self.evaluation.run(
             self.training_batches.epoch(number), self.training.steps, between_calls=self.between_calls
         )
@@ -327,7 +334,7 @@ class PhaseTrainer:
         seconds = progress.seconds / self.images_done() / 3  # a training step costs about three forward passes
         if self.kept and self.kept.images_per_second:
             seconds += 1 / self.kept.images_per_second
-        progress.out_of_time = self.deadline.passed(seconds)
+        progress.out_of_time = bool(ranks.agreed_number(self.deadline.passed(seconds)))
         return progress.out_of_time
 
     def account(self, row: dict[str, Any]) -> None:

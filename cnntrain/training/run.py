@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnntrain.checkpoints.resumed import Resumed
-from cnntrain.checkpoints.run_state import StateKeeper
+from cnntrain.checkpoints.run_state import ReadingKeeper, StateKeeper
 from cnntrain.data.examples import Examples, LabeledImages
 from cnntrain.errors import Stopped
 from cnntrain.evaluation.evaluate import predict_split
 from cnntrain.evaluation.predictions import Predictions, SplitPredictions
 from cnntrain.experiment import Experiment
 from cnntrain.report import plots
+from cnntrain.runtime import ranks
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.signals import StopRequests
 from cnntrain.runtime.terminal import Terminal, duration
 from cnntrain.settings import to_mapping
+from cnntrain.trackers import Tracking
 from cnntrain.trackers.listener import Followers
 from cnntrain.training.deadline import Deadline
 from cnntrain.training.preparation import class_weights, prepare
@@ -57,13 +59,16 @@ def run(
 
     if resumed:
         resumed.check_data(labeled)
+    ranks.same_everywhere("the data", labeled.train.table.fingerprint())
     with resource_errors.named(experiment, going_on="the same command"):
         model = build_model(experiment, labeled, network_input)
-    with contextlib.closing(claim()) as run_dir:
+    with contextlib.closing(RunDir.joined(claim)) as run_dir:
         resume_command = f"cnntrain resume {shlex.quote(str(run_dir))}"
         with resource_errors.named(experiment, going_on=resume_command, folder=run_dir.path):
-            terminal = Terminal(run_dir.log, every_epoch=experiment.epoch_lines == "all")
-            followers = Followers(experiment.tracker, run_dir, terminal.warning)
+            log = run_dir.log if ranks.is_first() else None
+            terminal = Terminal(log, every_epoch=experiment.epoch_lines == "all", quiet=not ranks.is_first())
+            tracking = experiment.tracker if ranks.is_first() else Tracking()
+            followers = Followers(tracking, run_dir, terminal.warning)
             trainer = build_trainer(
                 experiment, model, *splits(experiment, labeled, network_input), run_dir=run_dir, followers=followers,
                 terminal=terminal, requests=requests, resume_command=resume_command,
@@ -77,7 +82,8 @@ def run(
             terminal.header(header(experiment, labeled, network_input, model, trainer, run_dir))
             report_ignored(experiment, labeled, run_dir=run_dir, terminal=terminal)
             if resumed:
-                run_dir.metrics.unlink(missing_ok=True)  # left over if the run is being extended
+                if ranks.is_first():
+                    run_dir.metrics.unlink(missing_ok=True)  # left over if the run is being extended
                 trainer.go_on(resumed)
             with followers.following(trainer.progress.history):
                 with stop_said(trainer, terminal), unreadable_file_named(labeled):
@@ -86,7 +92,7 @@ def run(
                         experiment, labeled, network_input, model,
                         best_epoch=trainer.progress.best_epoch, run_dir=run_dir, terminal=terminal, followers=followers,
                     )  # fmt: skip
-                if experiment.report:
+                if experiment.report and ranks.is_first():
                     write_page(run_dir, labeled, model)
             took, saving = duration(time.perf_counter() - started), duration(trainer.keeper.seconds)
             terminal.line(f"done in {took}, of which saving took {saving}; everything is in {run_dir}")
@@ -117,6 +123,7 @@ def splits(
         batch_size=experiment.batch_size,
         parallel_calls=experiment.parallel_calls,
         localization=experiment.model.localization,
+        share=ranks.share(),
     )
     training = batches(
         training_examples(experiment, labeled, network_input),
@@ -173,7 +180,8 @@ def build_trainer(
     from cnntrain.training.loop import Objective
     from cnntrain.training.trainer import Trainer
 
-    keeper = StateKeeper(model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback")
+    keeper_of = StateKeeper if ranks.is_first() else ReadingKeeper
+    keeper = keeper_of(model, run_dir, experiment.checkpoint, each_epoch=experiment.on_nan == "rollback")
     objective = Objective(
         experiment.output_weights,
         experiment.label_smoothing,
@@ -199,6 +207,7 @@ def build_trainer(
         feature_cache=experiment.feature_cache,
         on_nan=experiment.on_nan,
         rollback=experiment.rollback,
+        batchnorm_sync=experiment.batchnorm_sync,
         on_collapse=experiment.on_collapse,
         deadline=deadline,
         seed=experiment.seed,
@@ -216,7 +225,7 @@ def train(trainer: "Trainer", run_dir: RunDir, requests: StopRequests) -> None:
         with requests.deferred():
             trainer.run()
     finally:
-        if trainer.progress.history:
+        if trainer.progress.history and ranks.is_first():
             with contextlib.suppress(OSError):  # a full disk has already been reported
                 plots.draw_curves(trainer.progress.history, run_dir.curves)
 
@@ -250,12 +259,15 @@ def test(
     followers: Followers,
 ) -> None:
     """Evaluates the best epoch's weights on the validation and test images, once, and saves every prediction."""
+    ranks.wait()  # rank 0 has written it then
     model.load_weights(run_dir.model)
     found = {
         name: predictions_of(experiment, labeled.split(name), network_input, model)
         for name in MEASURED
         if len(labeled.split(name))
     }
+    if not ranks.is_first():
+        return
     if found:
         Predictions.of_splits(found).write(run_dir.predictions)
     if "test" not in found:

@@ -15,6 +15,7 @@ from cnntrain.errors import NotFinite, Stopped
 from cnntrain.experiment import Rollback
 from cnntrain.optimization.optimizers import Optimizer
 from cnntrain.optimization.schedule import FeatureCache, Phase
+from cnntrain.runtime import ranks
 from cnntrain.runtime.terminal import Terminal
 from cnntrain.training.deadline import Deadline
 from cnntrain.training.freezing import freeze
@@ -46,6 +47,7 @@ class Trainer:
         feature_cache: FeatureCache,
         on_nan: Literal["stop", "rollback"],
         rollback: Rollback,
+        batchnorm_sync: bool,
         on_collapse: Literal["stop", "warn", "back"],
         deadline: Deadline,
         seed: int,
@@ -67,6 +69,7 @@ class Trainer:
         self.feature_cache = feature_cache
         self.on_nan = on_nan
         self.rollback = rollback
+        self.batchnorm_sync = batchnorm_sync
         self.on_collapse = on_collapse
         self.deadline = deadline
         self.seed = seed
@@ -85,6 +88,7 @@ class Trainer:
         if resumed.found is None:
             self.terminal.line("there is no checkpoint to go on from: the run begins anew")
             return
+        ranks.same_everywhere("checkpoints", resumed.found.path.name)
         self.progress = self.keeper.put_back(resumed.found)
         self.progress.out_of_time = False
         self.deadline.started -= self.progress.spent()
@@ -95,6 +99,7 @@ class Trainer:
 
     def run(self) -> None:
         """Trains; if a signal asks for it, saves the run's state and raises Stopped."""
+        ranks.give_to_all(self.model.weights)
         try:
             self.train()
         except Stopped:
@@ -149,6 +154,7 @@ class Trainer:
             validation=self.validation,
             feature_cache=self.feature_cache,
             seed=self.seed,
+            batchnorm_sync=self.batchnorm_sync,
             on_collapse=self.on_collapse,
             deadline=self.deadline,
             progress=self.progress,
@@ -169,6 +175,7 @@ class Trainer:
         rollbacks = self.progress.rollbacks + 1
         self.under_way = None
         self.keeper.checkpoints.settle()
+        ranks.wait()
         found, complaints = newest(self.keeper.run_dir.checkpoints)
         if self.on_nan != "rollback" or rollbacks > self.rollback.times or found is None:
             raise error

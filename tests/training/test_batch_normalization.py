@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnntrain.training.fused_normalization import fused_batch_normalization, normalized
+from cnntrain.evaluation.loop import Part
+from cnntrain.runtime import ranks
+from cnntrain.training.batch_normalization import MovingAverages, normalized, own_batch_normalization
+
+
+def part_of(inputs):
+    return Part.of_batch(inputs, ())
 
 
 def layer_and_gradients(inputs, *, fused, **arguments):
@@ -18,8 +24,10 @@ def layer_and_gradients(inputs, *, fused, **arguments):
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         if fused:
-            with fused_batch_normalization():
+            averages = MovingAverages()
+            with own_batch_normalization(averages, part_of(inputs)):
                 outputs = layer(inputs, training=True)
+            averages.update(averages.moments)
         else:
             outputs = layer(inputs, training=True)
         loss = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 3)
@@ -31,7 +39,10 @@ def layer_and_gradients(inputs, *, fused, **arguments):
 @pytest.mark.parametrize(
     ("precision", "tolerance"), [("float32", 2e-4), ("mixed_bfloat16", 0.05), ("mixed_float16", 0.01)]
 )
-def test_outputs_averages_and_gradients_are_those_of_keras(arguments, precision, tolerance):
+@pytest.mark.parametrize("ranks_count", [1, 2])
+def test_outputs_averages_and_gradients_are_those_of_keras(arguments, precision, tolerance, ranks_count, monkeypatch):
+    # with two ranks, the sums are those of this one alone, since no other is there
+    monkeypatch.setattr(ranks, "world", lambda: ranks_count)
     images = tf.constant(np.random.default_rng(0).normal(3, 2, (4, 5, 6, 3)).astype(np.float32))
     images = tf.cast(images, keras.DTypePolicy(precision).compute_dtype)
     results = [layer_and_gradients(images, fused=fused, dtype=precision, **arguments) for fused in (False, True)]
@@ -51,23 +62,24 @@ def test_outputs_averages_and_gradients_are_those_of_keras(arguments, precision,
     ],
 )
 def test_what_the_operation_can_not_do_is_left_to_keras(monkeypatch, shape, arguments, trainable, training):
-    monkeypatch.setattr("cnntrain.training.fused_normalization.normalized", lambda *_: pytest.fail("fused"))
+    monkeypatch.setattr("cnntrain.training.batch_normalization.normalized", lambda *_: pytest.fail("fused"))
     layer = keras.layers.BatchNormalization(**arguments)
     layer.trainable = trainable
-    with fused_batch_normalization():
+    with own_batch_normalization(MovingAverages(), part_of(tf.ones(shape))):
         assert layer(tf.ones(shape), training=training).shape == shape
 
 
 def test_one_value_a_channel_has_no_variance():
     layer = keras.layers.BatchNormalization(momentum=0)
     layer.build((1, 1, 1, 2))
-    assert normalized(layer, tf.constant([[[[3.0, 4.0]]]])).numpy().tolist() == [[[[0, 0]]]]
-    assert (layer.moving_mean.numpy().tolist(), layer.moving_variance.numpy().tolist()) == ([3, 4], [0, 0])
+    outputs, mean, variance = normalized(layer, tf.constant([[[[3.0, 4.0]]]]))
+    assert outputs.numpy().tolist() == [[[[0, 0]]]]
+    assert (mean.numpy().tolist(), variance.numpy().tolist()) == ([3, 4], [0, 0])
 
 
 def test_keras_is_as_before_after_the_block():
     before = keras.layers.BatchNormalization.call
-    with pytest.raises(RuntimeError), fused_batch_normalization():
+    with pytest.raises(RuntimeError), own_batch_normalization(MovingAverages(), part_of(tf.ones((1, 1)))):
         assert keras.layers.BatchNormalization.call is not before
         raise RuntimeError
     assert keras.layers.BatchNormalization.call is before
