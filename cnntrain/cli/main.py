@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnntrain import __version__
-from cnntrain.cli import run_verbs
+from cnntrain.cli import launch, run_verbs
 from cnntrain.errors import CnntrainError, ConfigError, Stopped
 from cnntrain.runtime.signals import StopRequests
 
@@ -82,6 +82,8 @@ def train(words: list[str]) -> int:
     for experiment in experiments:
         experiment.tracker.check()
     command = shlex.join(["cnntrain", "train", *words])
+    if (code := launch.needed(experiments, ["train", *words])) is not None:
+        return code
     known = [] if composition.has_sweeper(overrides) else experiments
     exit_codes = [0]
 
@@ -125,8 +127,7 @@ def resume(words: list[str]) -> int:
         going_on = GoingOn(options.changes, force=options.force, command=command, requests=requests)
         if multirun.is_one(options.run):
             return resume_multirun(options.run, going_on, explain)
-        going_on.resume(options.run)
-    return 0
+        return going_on.resume(options.run)
 
 
 def complete(words: list[str]) -> int:
@@ -266,6 +267,7 @@ def print_help(*, keys: bool = False) -> int:
 
 VERBS = {
     "train": Verb("train a network: cnntrain [train] key=value…", train),
+    "launch": Verb(launch.LAUNCH, launch.launch),
     "resume": Verb("resume a stopped run, or extend a finished one: cnntrain resume RUN", resume),
     "models": Verb("the gallery of architectures; cnntrain models NAME shows one, layer by layer", models),
     "inspect": Verb("look at data before training: cnntrain inspect key=value… [--out page.html]", inspect),

@@ -9,6 +9,7 @@ from typing import Any
 
 from cnntrain.checkpoints.multirun import folders_of_jobs, read_jobs
 from cnntrain.checkpoints.resume import changes, is_harmless, prepared
+from cnntrain.cli import launch
 from cnntrain.cli.composition import changed
 from cnntrain.errors import CnntrainError, DataError
 from cnntrain.experiment import Experiment, parse, parse_recorded
@@ -33,8 +34,8 @@ class GoingOn:
         experiment.tracker.check()
         return experiment
 
-    def resume(self, path: Path) -> None:
-        """Goes on with a run, or says that it is finished.
+    def resume(self, path: Path) -> int:
+        """Goes on with a run, or says that it is finished; returns the exit code.
 
         Raises ConfigError with a list of all that would change its result, unless `force`.
         """
@@ -45,11 +46,15 @@ class GoingOn:
         if run_dir.finished and all(map(is_harmless, differences)):
             last = list(before.schedule.phases)[-1]
             print(f"{path}: finished already; schedule.phases.{last}.epochs=… makes it longer")
-            return
+            return 0
         reopen = RunDir.reopen if ranks.is_first() else RunDir.open
+        words = ["resume", str(path), *self.changes, *(["--force"] if self.force else [])]
+        if (code := launch.needed([experiment], words)) is not None:
+            return code
         with contextlib.closing(reopen(path)) as run_dir:
             resumed = prepared(run_dir, before, experiment, list(differences.values()), force=self.force)
             run(experiment, lambda: run_dir, command=self.command, requests=self.requests, resumed=resumed)
+        return 0
 
 
 def resume_multirun(folder: Path, going_on: GoingOn, report: Callable[[CnntrainError], int]) -> int:
@@ -61,13 +66,13 @@ def resume_multirun(folder: Path, going_on: GoingOn, report: Callable[[CnntrainE
     for path, begin in jobs_in(folder, going_on):
         print(f"{path}:")
         try:
-            begin()
+            exit_codes.append(begin())
         except CnntrainError as error:
             exit_codes.append(report(error))
     return next((code for code in exit_codes if code), 0)
 
 
-def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[], None]]]:
+def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[], int]]]:
     """The run folder of each job, and the command that resumes or starts it."""
     began = folders_of_jobs(folder)
     jobs = read_jobs(folder)
@@ -83,8 +88,8 @@ def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[]
         yield path, functools.partial(going_on.resume, path)
 
 
-def start(path: Path, values: dict[str, Any], going_on: GoingOn, number: int) -> None:
-    """Runs a job that never began."""
+def start(path: Path, values: dict[str, Any], going_on: GoingOn, number: int) -> int:
+    """Runs a job that never began; returns the exit code."""
     experiment = going_on.changed(values)
     run(
         experiment,
@@ -93,5 +98,6 @@ def start(path: Path, values: dict[str, Any], going_on: GoingOn, number: int) ->
         requests=going_on.requests,
         job_number=number,
     )
+    return 0
 
 

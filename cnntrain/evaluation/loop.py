@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cnntrain.evaluation.metrics import GOOD_IOUS
 from cnntrain.models.box_head import BoxHead, intersection_over_union
-from cnntrain.runtime import ranks
+from cnntrain.runtime import ranks, supervised
 
 SECONDS_PER_CALL = 1.0
 LARGEST_GROWTH = 8
@@ -157,6 +157,7 @@ def run_paced(
         pace.waited += float(waited)
         pace.record(count, time.perf_counter() - start)
         done += count
+        supervised.called()
         yield done
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cnntrain
+from cnntrain.runtime.machine import usable_cores
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "hydra-core")
@@ -30,7 +31,7 @@ def provenance() -> dict[str, Any]:
             "platform": platform.platform(),
             "processor": processor_name(),
             "cores": os.cpu_count(),
-            "usable_cores": usable_cores(),
+            "usable_cores": len(usable_cores()),  # sums are divided among them, which affects rounding
         },
     }
 
@@ -73,12 +74,6 @@ def code_fingerprint() -> str:
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def usable_cores() -> int:
-    """The number of cores this process may use: sums are divided among them, which affects rounding."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def processor_name() -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, "tf.Tensor")
 NOISE_APART = 0x9E3779B9  # between the seeds of two ranks
-TIMEOUT_SECONDS = 600  # a collective that takes longer means that a rank hangs
+_hosts: list[str] = []
 _engine: list["tf.distribute.MultiWorkerMirroredStrategy"] = []
 
 
@@ -51,7 +51,7 @@ def is_first() -> bool:
 
 @dataclass(frozen=True)
 class Share:
-    """The rows of each batch that belong to one rank: neighbors, one more for the first ranks if they can't be equal."""
+    """The rows of each batch that belong to one rank: neighbors, and one more for the first ranks if need be."""
 
     rank: int
     world: int
@@ -83,16 +83,28 @@ def join() -> None:
         return
     import tensorflow as tf
 
+    from cnntrain.runtime import supervised
     from cnntrain.runtime.rendezvous import meet, token_of
 
+    supervised.begin(here.rank)
     addresses = meet(here, token=token_of(os.environ))
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(addresses)}), task_type="worker", task_id=here.rank, rpc_layer="grpc"
     )
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=TIMEOUT_SECONDS)
-    _engine.append(
-        tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
-    )
+    # without a timeout for collectives: TensorFlow has a thread sleep that long for each of them
+    _engine.append(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
+
+
+def hosts() -> list[str]:
+    """The machines' names, in the order of their first ranks."""
+    import platform
+
+    if world() == 1:
+        return [platform.node()]
+    if not _hosts:
+        names = [_text_of(number, platform.node()) for number in range(world())]
+        _hosts.extend(dict.fromkeys(names))
+    return list(_hosts)
 
 
 def together(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
@@ -167,14 +179,17 @@ def largest(number: int) -> int:
 
 def agreed_text(text: str) -> str:
     """Rank 0's text, everywhere."""
-    if world() == 1:
-        return text
+    return text if world() == 1 else _text_of(0, text)
+
+
+def _text_of(number: int, text: str) -> str:
+    """A rank's text, everywhere."""
     import numpy as np
 
-    encoded = text.encode("utf-8", "surrogateescape")
-    length = int(agreed_number(len(encoded)))
-    codes = np.frombuffer(encoded.ljust(length)[:length], np.uint8)
-    return agreed(codes.astype(np.int32)).astype(np.uint8).tobytes().decode("utf-8", "surrogateescape")
+    encoded = text.encode("utf-8", "surrogateescape") if rank() == number else b""
+    length = largest(len(encoded))
+    codes = np.frombuffer(encoded.ljust(length, b"\0"), np.uint8).astype(np.int32)
+    return summed(codes).astype(np.uint8).tobytes().decode("utf-8", "surrogateescape")
 
 
 def same_everywhere(what: str, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.runtime import ranks
+from cnntrain.runtime import ranks, supervised
 from cnntrain.runtime.files import remove_unfinished, write_whole
 from cnntrain.runtime.yaml_file import read_yaml
 
@@ -128,6 +128,7 @@ class RunDir:
         unseen = ranks.largest(int(seen != mark) * ranks.rank())
         if run_dir:
             run_dir.mark.unlink()
+        supervised.runs_in(found.path)
         if unseen:
             raise DataError(f"{path}: rank {unseen} doesn't see this folder as rank 0 does; take one that all share")
         return found

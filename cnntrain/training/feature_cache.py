@@ -16,7 +16,7 @@ import tensorflow as tf
 from cnntrain.data.pipeline import Batches
 from cnntrain.models.transfer import in_precision
 from cnntrain.optimization.schedule import FeatureCache
-from cnntrain.runtime import ranks
+from cnntrain.runtime import ranks, supervised
 from cnntrain.runtime.files import cache_folder, take_room, whole_folder
 from cnntrain.runtime.terminal import Terminal
 
@@ -170,6 +170,7 @@ class FrozenLayers:
                         arrays[name] = allocate(name, (count, *value.shape[1:]), kind)
                     arrays[name][rows] = tf.cast(value, arrays[name].dtype).numpy()
                 advance(len(rows))
+                supervised.called()
                 self.between_batches()
                 if step == 0:  # it built the graph
                     start = time.perf_counter()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnntrain.data.examples import LabeledImages
 from cnntrain.experiment import Experiment
-from cnntrain.runtime import backend
+from cnntrain.runtime import backend, ranks
 from cnntrain.runtime.provenance import provenance
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.terminal import Terminal
@@ -42,8 +42,19 @@ def header(
         "training": f"{phases} {words} of {counted(trainer.training.steps, 'step')}, batch {experiment.batch_size},"
         f" {experiment.optimizer.name}, {experiment.precision}, seed {experiment.seed}",
         "device": backend.device_name(),
+        **ranks_line(experiment.batch_size),
         "run": str(run_dir),
     }
+
+
+def ranks_line(batch_size: int) -> dict[str, str]:
+    """The header's line about the processes that train together, if there are several."""
+    if ranks.world() == 1:
+        return {}
+    first, past = ranks.Share(0, ranks.world()).rows(batch_size)
+    hosts = ranks.hosts()
+    where = f" on {len(hosts)} machines: {', '.join(hosts)}" if len(hosts) > 1 else ""
+    return {"processes": f"{ranks.world()}{where}; {past - first} images of each batch in each"}
 
 
 def run_record(
@@ -59,6 +70,7 @@ def run_record(
     return {
         "command": command,
         **provenance(),
+        "ranks": {"processes": ranks.world(), "hosts": ranks.hosts()},
         "seed": experiment.seed,
         "input": dataclasses.asdict(network_input),
         "class_names": list(labeled.class_names),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cnntrain.errors import TrainingError
 from cnntrain.experiment import Experiment
+from cnntrain.runtime import ranks
 from cnntrain.runtime.files import NO_SPACE
 
 ALLOCATION = re.compile(r"out of memory|\boom\b|failed to allocate|alloc_failed", re.IGNORECASE)
@@ -34,6 +35,8 @@ def named(experiment: Experiment, *, going_on: str, folder: Path | None = None) 
     except MemoryError as error:
         raise TrainingError(out_of_memory(experiment, str(error))) from error
     except tf.errors.OpError as error:
+        if lost := ranks.lost(error):
+            raise lost from error
         if not isinstance(error, tf.errors.ResourceExhaustedError) and not ALLOCATION.search(error.message):
             raise
         raise TrainingError(out_of_memory(experiment, error.message)) from error

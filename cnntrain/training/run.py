@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnntrain.checkpoints.resumed import Resumed
 from cnntrain.checkpoints.run_state import ReadingKeeper, StateKeeper
 from cnntrain.data.examples import Examples, LabeledImages
-from cnntrain.errors import Stopped
+from cnntrain.errors import ConfigError, Stopped
 from cnntrain.evaluation.evaluate import predict_split
 from cnntrain.evaluation.predictions import Predictions, SplitPredictions
 from cnntrain.experiment import Experiment
@@ -59,6 +59,11 @@ def run(
 
     if resumed:
         resumed.check_data(labeled)
+    if experiment.batch_size < ranks.world():
+        raise ConfigError(
+            f"batch_size: expected at least one image for each of {ranks.world()} processes; received"
+            f" {experiment.batch_size}"
+        )
     ranks.same_everywhere("the data", labeled.train.table.fingerprint())
     with resource_errors.named(experiment, going_on="the same command"):
         model = build_model(experiment, labeled, network_input)

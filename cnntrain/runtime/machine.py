@@ -1,0 +1,36 @@
+"""What a machine has, without loading TensorFlow: cores and GPUs."""
+
+import functools
+import os
+import shutil
+import subprocess
+
+
+def usable_cores() -> set[int]:
+    """The numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def graphics_cards() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return list(installed_cards())
+    chosen = [name.strip() for name in visible.split(",")]
+    return [] if chosen[0] in ("", "-1") else chosen
+
+
+@functools.cache
+def installed_cards() -> tuple[str, ...]:
+    """The numbers of the NVIDIA GPUs that the driver lists."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    try:
+        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return tuple(str(number) for number in range(len(lines)))
