@@ -11,13 +11,14 @@ from cnntrain.checkpoints.run_state import progress_of
 from cnntrain.errors import ConfigError
 from cnntrain.experiment import Experiment
 from cnntrain.optimization.schedule import Phase
+from cnntrain.runtime import ranks
 from cnntrain.runtime.provenance import decisive_differences, other_machine, provenance
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.wording import counted
 from cnntrain.settings import flat, to_mapping
 
 # settings that don't change results, or only change where the data are: the data are compared separately
-HARMLESS = ("parallel_calls", "checkpoint", "on_nan", "rollback", "report", "tracker", "epoch_lines")
+HARMLESS = ("parallel_calls", "devices", "checkpoint", "on_nan", "rollback", "report", "tracker", "epoch_lines")
 PLACES = ("data.path", "data.root", "data.memory_limit_mb")
 LENGTHS = ("epochs", "minimum_epochs", "minimum_steps")
 DEPENDS_ON_LENGTH = ("cosine", "one_cycle")
@@ -47,6 +48,10 @@ def prepared(
     warnings += [f"forced: {text}" for text in serious]
     if machine := other_machine(recorded, current):
         warnings.append(f"on another machine the last bits of results may differ: {machine}")
+    processes = recorded.get("ranks", {}).get("processes", 1)
+    if processes != ranks.world():
+        text = f"the run had {processes} processes, and has {ranks.world()} now: results are equal within rounding"
+        warnings.append(text)
     return Resumed(recorded, found, changed, warnings, force)
 
 

@@ -98,7 +98,7 @@ class Launch:
             os.sched_setaffinity(0, cores)  # a child inherits it
         try:
             with open(output or os.devnull, "ab") as file:
-                process = subprocess.Popen(
+                process = subprocess.Popen(  # noqa: S603 - this program, with the words that the user gave
                     [sys.executable, "-m", "cnntrain", *self.words],
                     env={**os.environ, **own},
                     stdout=file if output else None,
