@@ -32,6 +32,7 @@ two machines with four GPUs each; the first one's address is 10.0.0.1, and CNNTR
   cnntrain launch --nnodes 2 --node-rank 1 --rdzv 10.0.0.1:29500 -- model=resnet50 data=folder data.path=photos
 SLURM needs no launcher: srun --ntasks-per-node=4 --gpus-per-task=1 cnntrain model=resnet50 data=folder data.path=photos
 """
+PROGRAM = [sys.executable, "-m", "cnntrain"]
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0  # for saving the state after a signal
 TOGETHER_SECONDS = 1.0  # in which ranks fail that fail for the same reason
@@ -99,7 +100,7 @@ class Launch:
         try:
             with open(output or os.devnull, "ab") as file:
                 process = subprocess.Popen(  # noqa: S603 - this program, with the words that the user gave
-                    [sys.executable, "-m", "cnntrain", *self.words],
+                    [*PROGRAM, *self.words],
                     env={**os.environ, **own},
                     stdout=file if output else None,
                     stderr=file if output else None,

@@ -52,8 +52,11 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             flush(entry)
         if replace and path.is_dir():
             os.rename(path, aside)
-        if not path.is_dir():
+        try:
             os.rename(temporary, path)
+        except OSError:
+            if not path.is_dir():
+                raise
         flush(path.parent)
     except OSError as error:
         if error.errno in NO_SPACE:

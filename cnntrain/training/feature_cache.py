@@ -180,7 +180,7 @@ class FrozenLayers:
     def _on_disk(self, batches: Batches, epoch: int, steps: int, label: str) -> dict[str, np.ndarray]:
         """The arrays as files, found or created: if the folder exists, it is complete."""
         folder = cache_folder() / "features" / self._key(batches, epoch, steps)
-        if not folder.is_dir():
+        if ranks.largest(int(not folder.is_dir())):  # all fill it, or none: filling needs them all
             with whole_folder(folder) as temporary:
 
                 def allocate(name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:
