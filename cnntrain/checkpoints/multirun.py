@@ -40,6 +40,14 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     return jobs
 
 
+def command_of(folder: Path) -> str | None:
+    """The command that began a multirun; None if it isn't recorded."""
+    try:
+        return str(json.loads((folder / NAME).read_text())["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def folders_of_jobs(folder: Path) -> dict[int, Path]:
     """The run folder of each job that has started, wherever it is below the multirun folder."""
     found = {}

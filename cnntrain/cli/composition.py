@@ -233,6 +233,17 @@ class Place:
     number: int | None = None
 
 
+def sweep_folder(request: Request, overrides: list[str]) -> Path:
+    """The folder of a multirun's jobs, as Hydra would name it now."""
+    import hydra
+
+    first = next(jobs(request, overrides))
+    search = [f"hydra.searchpath=[{quote(f'file://{request.config_dir}')}]"] if request.config_dir else []
+    with hydra.initialize_config_dir(str(request.folders[0]), version_base="1.3", job_name="cnntrain"):
+        config = hydra.compose(request.config_name, [*search, *first], return_hydra_config=True)
+    return Path(config.hydra.sweep.dir).expanduser().absolute()
+
+
 def run_jobs(request: Request, overrides: list[str], job: Callable[[dict[str, Any], Place], Any]) -> None:
     """Lets Hydra run `job` once, or once for each job of a multirun, with its values and place.
 

@@ -26,6 +26,8 @@ EXAMPLES = (
 )
 FLAGS = (
     ("-m, --multirun", "run all combinations of comma-separated values"),
+    ("--jobs N", "run N jobs of a multirun at a time, each with its share of the cores and its own GPU"),
+    ("--stop-at-first-failure", "end a multirun when a job fails"),
     ("--cfg job", "print the configuration that would run"),
     ("--config-dir DIR", "look for options in DIR/GROUP/*.yaml too"),
     ("hydra.run.dir=PATH", "the run's folder (default: outputs/DATE/TIME-MODEL-DATA)"),

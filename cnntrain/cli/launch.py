@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from cnntrain.errors import ConfigError
 from cnntrain.runtime import ranks, supervised
-from cnntrain.runtime.machine import graphics_cards, usable_cores
+from cnntrain.runtime.machine import graphics_cards, on_cores, share_of, usable_cores
 from cnntrain.runtime.rendezvous import free_port
 from cnntrain.runtime.run_dir import RunDir
 
@@ -94,21 +94,14 @@ class Launch:
     def started(self, number: int, own: Mapping[str, str], cores: Sequence[int]) -> Rank:
         """One rank's process, on its cores."""
         output = None if number == 0 else self.folder / f"rank-{number}.log"
-        usable = usable_cores()
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, cores)  # a child inherits it
-        try:
-            with open(output or os.devnull, "ab") as file:
-                process = subprocess.Popen(  # noqa: S603 - this program, with the words that the user gave
-                    [*PROGRAM, *self.words],
-                    env={**os.environ, **own},
-                    stdout=file if output else None,
-                    stderr=file if output else None,
-                    start_new_session=True,  # the terminal's Ctrl-C comes to us alone
-                )
-        finally:
-            if hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, usable)
+        with on_cores(cores), open(output or os.devnull, "ab") as file:
+            process = subprocess.Popen(  # noqa: S603 - this program, with the words that the user gave
+                [*PROGRAM, *self.words],
+                env={**os.environ, **own},
+                stdout=file if output else None,
+                stderr=file if output else None,
+                start_new_session=True,  # the terminal's Ctrl-C comes to us alone
+            )
         return Rank(number, process, output)
 
     def watch(self) -> int:
@@ -302,12 +295,6 @@ def run_once(launched: Launch) -> int:
         launched.keep_output()
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def share_of(cores: Sequence[int], local: int, processes: int) -> list[int]:
-    """The cores of one of the processes here."""
-    first, past = len(cores) * local // processes, len(cores) * (local + 1) // processes
-    return list(cores[first:past]) or [cores[local % len(cores)]]
 
 
 def shell_code(code: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnntrain import __version__
-from cnntrain.cli import launch, run_verbs
+from cnntrain.cli import launch, parallel_jobs, run_verbs
 from cnntrain.errors import CnntrainError, ConfigError, Stopped
 from cnntrain.runtime.signals import StopRequests
 
@@ -74,6 +74,8 @@ def train(words: list[str]) -> int:
         return print_help(keys="--keys" in words)
     if any(word in ("-sc", "--shell-completion") for word in words):
         return complete(words)
+    given = ["train", *words]
+    words, flags = parallel_jobs.taken_out(words)
     request, overrides, experiments, reasons = checked(words)
     from cnntrain.checkpoints import multirun
     from cnntrain.cli import composition
@@ -81,8 +83,10 @@ def train(words: list[str]) -> int:
 
     for experiment in experiments:
         experiment.tracker.check()
-    command = shlex.join(["cnntrain", "train", *words])
-    if (code := launch.needed(experiments, ["train", *words])) is not None:
+    command = shlex.join(["cnntrain", *given])
+    if flags.jobs > 1:
+        return run_at_once(request, overrides, experiments, flags, command=command)
+    if (code := launch.needed(experiments, given)) is not None:
         return code
     known = [] if composition.has_sweeper(overrides) else experiments
     exit_codes = [0]
@@ -95,6 +99,9 @@ def train(words: list[str]) -> int:
         if place.multirun is not None and known[place.number or 0 :][:1] == [parse(values)]:
             multirun.record_once(place.multirun, list(map(wherever_started, known)), command=command)
         claim = functools.partial(RunDir.create, place.folder, exact=place.exact)
+        if flags.stop_at_first_failure and any(exit_codes):
+            print(f"{place.folder}: not run, because another job failed", file=sys.stderr)
+            return None
         try:
             if place.exact:
                 RunDir.refuse_occupied(place.folder)
@@ -110,6 +117,31 @@ def train(words: list[str]) -> int:
     return next((code for code in exit_codes if code), 0)
 
 
+def run_at_once(
+    request: "Request",
+    overrides: list[str],
+    experiments: "list[Experiment]",
+    flags: "parallel_jobs.Flags",
+    *,
+    command: str,
+) -> int:
+    """Records a multirun's jobs and runs some at a time; returns the first exit code that is not 0."""
+    from cnntrain.checkpoints import multirun
+    from cnntrain.cli import composition
+    from cnntrain.training.preparation import wherever_started
+
+    if composition.has_sweeper(overrides):
+        raise ConfigError("--jobs: needs to know all jobs beforehand; leave hydra/sweeper out")
+    folder = composition.sweep_folder(request, overrides)
+    if any(folder.glob("*/config.yaml")):
+        raise ConfigError(f"hydra.sweep.dir={folder}: holds runs already; name a new folder, or resume that one")
+    folder.mkdir(parents=True, exist_ok=True)
+    multirun.record_once(folder, list(map(wherever_started, experiments)), command=command)
+    print(f"{len(experiments)} jobs in {folder}, {flags.jobs} at a time")
+    with StopRequests().heard() as requests:
+        return parallel_jobs.run_jobs_of(folder, range(len(experiments)), flags, requests)
+
+
 def resume(words: list[str]) -> int:
     """`cnntrain resume RUN [key=value…] [--force]`."""
     parser = argparse.ArgumentParser("cnntrain resume", description=VERBS["resume"].summary)
@@ -118,14 +150,17 @@ def resume(words: list[str]) -> int:
         "changes", nargs="*", metavar="KEY=VALUE", help="what is to change, such as schedule.phases.all.epochs=60"
     )
     parser.add_argument("--force", action="store_true", help="resume even if the result would not be the same")
+    parser.add_argument("--jobs", type=run_verbs.positive, default=1, metavar="N", help="of a multirun, N at a time")
     options = parser.parse_intermixed_args(words)
     from cnntrain.checkpoints import multirun
-    from cnntrain.cli.resume_verb import GoingOn, resume_multirun
+    from cnntrain.cli.resume_verb import GoingOn, resume_at_once, resume_multirun
 
     command = shlex.join(["cnntrain", "resume", *words])
     with StopRequests().heard() as requests:
         going_on = GoingOn(options.changes, force=options.force, command=command, requests=requests)
         if multirun.is_one(options.run):
+            if options.jobs > 1:
+                return resume_at_once(options.run, going_on, options.jobs)
             return resume_multirun(options.run, going_on, explain)
         return going_on.resume(options.run)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnntrain.checkpoints.multirun import folders_of_jobs, read_jobs
+from cnntrain.checkpoints.multirun import command_of, folders_of_jobs, read_jobs
 from cnntrain.checkpoints.resume import changes, is_harmless, prepared
-from cnntrain.cli import launch
+from cnntrain.cli import launch, parallel_jobs
 from cnntrain.cli.composition import changed
-from cnntrain.errors import CnntrainError, DataError
+from cnntrain.errors import CnntrainError, ConfigError, DataError
 from cnntrain.experiment import Experiment, parse, parse_recorded
 from cnntrain.runtime import ranks
 from cnntrain.runtime.run_dir import RunDir
@@ -39,6 +39,10 @@ class GoingOn:
 
         Raises ConfigError with a list of all that would change its result, unless `force`.
         """
+        begun = RunDir(path).config.exists()
+        if not begun and path.name.isdigit() and int(path.name) < len(read_jobs(path.absolute().parent)):
+            jobs = path.absolute().parent
+            return start(path, read_jobs(jobs)[int(path.name)], self, int(path.name))
         run_dir = RunDir.open(path)
         values = run_dir.read_config()
         before, experiment = parse_recorded(values, where=run_dir.config), self.changed(values)
@@ -72,6 +76,20 @@ def resume_multirun(folder: Path, going_on: GoingOn, report: Callable[[CnntrainE
     return next((code for code in exit_codes if code), 0)
 
 
+def resume_at_once(folder: Path, going_on: GoingOn, jobs: int) -> int:
+    """The same with several jobs at a time; the first exit code that is not 0."""
+    began = folders_of_jobs(folder)
+    recorded = read_jobs(folder)
+    strange = [path for number, path in began.items() if path != folder / str(number)]
+    if not recorded or strange:
+        raise ConfigError(f"--jobs: {folder} is not laid out as cnntrain does it; resume it without --jobs")
+    left = [number for number in range(len(recorded)) if not RunDir(folder / str(number)).finished]
+    changes = [*going_on.changes, *(["--force"] if going_on.force else [])]
+    return parallel_jobs.run_jobs_of(
+        folder, left, parallel_jobs.Flags(jobs), going_on.requests, changes=changes
+    )
+
+
 def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[], int]]]:
     """The run folder of each job, and the command that resumes or starts it."""
     began = folders_of_jobs(folder)
@@ -91,10 +109,12 @@ def jobs_in(folder: Path, going_on: GoingOn) -> Iterator[tuple[Path, Callable[[]
 def start(path: Path, values: dict[str, Any], going_on: GoingOn, number: int) -> int:
     """Runs a job that never began; returns the exit code."""
     experiment = going_on.changed(values)
+    if (code := launch.needed([experiment], ["resume", str(path), *going_on.changes])) is not None:
+        return code
     run(
         experiment,
         lambda: RunDir.create(path, exact=True),
-        command=going_on.command,
+        command=command_of(path.absolute().parent) or going_on.command,
         requests=going_on.requests,
         job_number=number,
     )

@@ -1,7 +1,6 @@
 """A disk cache of decoded images: decoded and scaled once, so that later epochs only crop, flip and copy."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.resize import corners, resize
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.runtime.files import cache_folder, whole_file
+from cnntrain.runtime.machine import usable_cores
 
 AT_ONCE = 256
 
@@ -84,7 +84,7 @@ def write_decoded(examples: Examples, network_input: NetworkInput, path: Path, *
     dataset = tf.data.Dataset.from_tensor_slices(np.sort(examples.rows))
     options = tf.data.Options()
     options.autotune.enabled = False
-    dataset = dataset.map(source.read, num_parallel_calls=os.cpu_count()).prefetch(AT_ONCE).with_options(options)
+    dataset = dataset.map(source.read, num_parallel_calls=len(usable_cores())).prefetch(AT_ONCE).with_options(options)
     try:
         with whole_file(path) as temporary, open(temporary, "wb") as file:
             for row, image in zip(np.sort(examples.rows), dataset.as_numpy_iterator(), strict=True):

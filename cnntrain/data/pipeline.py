@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from cnntrain.data.images import ArrayImages
 from cnntrain.data.input_spec import NetworkInput
 from cnntrain.data.preprocess import preprocess
 from cnntrain.data.resize import crop, random_places, resize
+from cnntrain.runtime.machine import usable_cores
 from cnntrain.runtime.ranks import Share
 
 BATCHES_AHEAD = 4
@@ -64,7 +64,7 @@ class Batches:
         self.steps = -(-len(examples) // batch_size)
         self.batch_size = batch_size
         self.share = share
-        self.parallel_calls = parallel_calls or os.cpu_count() or 1
+        self.parallel_calls = parallel_calls or len(usable_cores())
         self.stages = Stages(
             examples,
             network_input,

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from cnntrain.runtime import ranks
+from cnntrain.runtime.machine import usable_cores
 
 
 def load() -> None:
@@ -60,4 +61,4 @@ def device_name() -> str:
     if graphics:
         names = [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in graphics]
         return ", ".join(names)
-    return f"CPU, {os.cpu_count()} cores"
+    return f"CPU, {len(usable_cores())} cores"

@@ -1,9 +1,11 @@
 """What a machine has, without loading TensorFlow: cores and GPUs."""
 
+import contextlib
 import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 
 
 def usable_cores() -> set[int]:
@@ -11,6 +13,26 @@ def usable_cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def share_of(cores: Sequence[int], number: int, of: int) -> list[int]:
+    """The cores of one of several processes; if there are too few, some share one."""
+    first, past = len(cores) * number // of, len(cores) * (number + 1) // of
+    return list(cores[first:past]) or [cores[number % len(cores)]]
+
+
+@contextlib.contextmanager
+def on_cores(cores: Sequence[int]) -> Iterator[None]:
+    """Processes that are started inside the block use these cores only, where the system can do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = usable_cores()
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def graphics_cards() -> list[str]:

@@ -113,6 +113,7 @@ def build_model(
 
     model = experiment.model.build(network_input.shape, len(labeled.class_names))
     check_phases(model, experiment.schedule.phases, head=experiment.model.head)
+    ranks.separate_noise(model.variables)
     return model
 
 

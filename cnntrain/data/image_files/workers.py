@@ -17,6 +17,7 @@ from typing import IO
 
 from cnntrain.data.image_files.examine import Finding
 from cnntrain.errors import DataError
+from cnntrain.runtime.machine import usable_cores
 
 SECONDS_PER_FILE = 60.0
 SECONDS_TO_START = 300.0  # a process that exits is noticed at once; on a busy machine, starting may take long
@@ -121,7 +122,7 @@ def examine_all(
         finally:
             worker.stop()
 
-    count = min(os.cpu_count() or 1, -(-len(jobs) // FILES_PER_WORKER))
+    count = min(len(usable_cores()), -(-len(jobs) // FILES_PER_WORKER))
     with ThreadPoolExecutor(max(count, 1)) as threads:
         try:
             for finished in [threads.submit(work) for _ in range(count)]:

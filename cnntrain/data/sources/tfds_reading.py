@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from cnntrain.data.sources.drawn_boxes import Objects
 from cnntrain.data.sources.tfds_features import Features
 from cnntrain.errors import DataError
 from cnntrain.runtime.files import cache_folder, whole_file, write_whole
+from cnntrain.runtime.machine import usable_cores
 
 if TYPE_CHECKING:
     from cnntrain.data.images import Images
@@ -152,6 +152,6 @@ def decoded_if_small(images: "Images", shape: tuple[int | None, ...], *, limit: 
     options = tf.data.Options()
     options.autotune.enabled = False
     read = functools.partial(read_image, channels=images.image_shape[2])
-    dataset = dataset.map(read, num_parallel_calls=os.cpu_count())
+    dataset = dataset.map(read, num_parallel_calls=len(usable_cores()))
     batches = dataset.batch(READ_AT_ONCE).with_options(options).as_numpy_iterator()
     return ArrayImages(np.concatenate(list(batches)))
