@@ -64,7 +64,7 @@ def disturbed(folder: Path, number: int, kills: int, settings: list[str], seed: 
         if launcher is None:
             launcher = started(run, cache, settings)
         if not ready(launcher, run, epochs=min(stop, 2 * EPOCHS - 1), delay=draw.uniform(0, 4)):
-            launcher = None
+            launcher = launcher if launcher.poll() is None else None
             continue
         by = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
         ranks = ranks_of(launcher)
@@ -99,7 +99,11 @@ def ready(launcher: subprocess.Popen, run: Path, *, epochs: int, delay: float) -
             return False
         time.sleep(0.05)
     time.sleep(delay)
-    return launcher.poll() is None and len(ranks_of(launcher)) == PROCESSES
+    while launcher.poll() is None:
+        if len(ranks_of(launcher)) == PROCESSES:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def wait_for_orphans(run: Path) -> None:
@@ -117,7 +121,7 @@ def main() -> int:
     """Runs all; 0 if nothing differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=4, help="default: 4")
-    parser.add_argument("--kills", type=int, default=6, help="of each run (default: 6)")
+    parser.add_argument("--kills", type=int, default=8, help="of each run (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--folder", type=Path, help="where runs go (default: a temporary folder)")
     options = parser.parse_args()
