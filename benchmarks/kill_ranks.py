@@ -43,14 +43,15 @@ def launched(words: list[str]) -> list[str]:
 
 
 def ranks_of(launcher: subprocess.Popen) -> list[int]:
-    """The process numbers of a launcher's ranks."""
+    """The process numbers of a launcher's ranks that live."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            if int(path.read_text().rpartition(")")[2].split()[1]) == launcher.pid:
-                found.append(int(path.parent.name))
+            state, parent, *_ = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it has ended
+        if int(parent) == launcher.pid and state != "Z":
+            found.append(int(path.parent.name))
     return sorted(found)
 
 

@@ -6,7 +6,7 @@ CnntrainError
 └── TrainingError    4    training itself: a loss that is not a number, no memory or disk left
     └── NotFinite
 
-Stopped            130    by SIGINT, or 143 by SIGTERM: not an error; the state is saved
+Stopped            130    by SIGINT, or 143 by SIGTERM, 138 by SIGUSR1: not an error; the state is saved
 """
 
 

@@ -18,7 +18,7 @@ from cnntrain.optimization.schedule import FeatureCache, Schedule
 from cnntrain.settings import Count, Fraction, NonNegative, Positive, WholeNumber, convert, fields_of, read
 from cnntrain.trackers import Tracking
 
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 BoxLoss = Literal["mse", "huber", "iou", "giou", "ciou"]
 
 # groups whose options are classes of their own: the key that names the class, and the classes
@@ -72,7 +72,8 @@ class Experiment:
     """All that decides a run.
 
     `seed` fixes the initial weights, the order of examples and every random augmentation.
-    `precision`: the layers compute in it; weights and the classifier stay in float32.
+    `precision`: the layers compute in it; weights and the classifier stay in float32. `auto`: mixed_bfloat16 if the
+    device has instructions for it, else float32.
     `label_smoothing`: the share of each target that is spread over all classes.
     `class_weights`: `balanced`, or a weight for classes by name; null weighs all examples alike.
     `loss_weights`: the weight of each output's loss, by the output's name; those not named keep their usual weight.
@@ -83,6 +84,7 @@ class Experiment:
     all of them together.
     `batchnorm_sync`: BatchNormalization in training takes its statistics from the images of all devices, so that their
     number does not change what is learned.
+    `compile`: whether XLA compiles training steps. `auto`: on a single GPU; on CPUs it is slower.
     `report`: whether the run ends by writing its page, report.html.
     `epoch_lines`: which epochs have a line on the terminal; log.txt has all. `some`: of a phase of more than 20, those
     that are better than all before, and every tenth.
@@ -108,6 +110,7 @@ class Experiment:
     parallel_calls: Count | None = None
     devices: Literal["auto", "cpu"] | Count = "auto"
     batchnorm_sync: bool = True
+    compile: Literal["auto", "xla", "off"] = "auto"
     report: bool = True
     epoch_lines: Literal["all", "some"] = "some"
     tracker: Tracking = field(default_factory=Tracking)

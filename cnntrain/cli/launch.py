@@ -19,6 +19,7 @@ from cnntrain.runtime import ranks, supervised
 from cnntrain.runtime.machine import graphics_cards, on_cores, share_of, usable_cores
 from cnntrain.runtime.rendezvous import free_port
 from cnntrain.runtime.run_dir import RunDir
+from cnntrain.runtime.signals import SIGNALS
 
 if TYPE_CHECKING:
     from cnntrain.experiment import Experiment
@@ -38,7 +39,7 @@ GRACE_SECONDS = 60.0  # for saving the state after a signal
 TOGETHER_SECONDS = 1.0  # in which ranks fail that fail for the same reason
 SHORT_GRACE_SECONDS = 3.0  # after another rank has failed: most wait for it then, and hear nothing
 LAST_LINES = 30  # of a failed rank's output that are shown
-HOPELESS = (2, 3, 130, 143)  # exit codes after which a restart would end alike, or isn't wanted
+HOPELESS = (2, 3, 130, 138, 143)  # exit codes after which a restart would end alike, or isn't wanted
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ def run_once(launched: Launch) -> int:
     """Starts the ranks and waits; signals are passed on."""
     before = {
         number: signal.signal(number, lambda number, _: launched.asked.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in SIGNALS
     }
     try:
         launched.start()

@@ -151,7 +151,7 @@ def outcome(folder: Path, code: int, said: str) -> str:
     if code < 0:
         killed = signal.Signals(-code).name
         return f"killed by {killed}{'; out of memory?' if killed == 'SIGKILL' else ''}; resume goes on with it"
-    if code in (130, 143):
+    if code in (130, 138, 143):
         return "stopped, its state is saved"
     if code:
         last = said.splitlines()[0] if said else f"ended with exit code {code}"

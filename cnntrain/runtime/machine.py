@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 
 def usable_cores() -> set[int]:
@@ -13,6 +14,16 @@ def usable_cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def processor_flags() -> set[str]:
+    """The instruction sets that Linux names; none elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    flags = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
+    return set(flags[0]) if flags else set()
 
 
 def share_of(cores: Sequence[int], number: int, of: int) -> list[int]:
@@ -44,9 +55,20 @@ def graphics_cards() -> list[str]:
     return [] if chosen[0] in ("", "-1") else chosen
 
 
-@functools.cache
+def graphics_cards_in_words() -> str:
+    """The names of the installed GPUs."""
+    names = [line.partition(":")[2].partition("(UUID")[0].strip() for line in listed_cards()]
+    return ", ".join(names) or "the GPUs that CUDA_VISIBLE_DEVICES names"
+
+
 def installed_cards() -> tuple[str, ...]:
     """The numbers of the NVIDIA GPUs that the driver lists."""
+    return tuple(str(number) for number in range(len(listed_cards())))
+
+
+@functools.cache
+def listed_cards() -> tuple[str, ...]:
+    """The driver's line for each NVIDIA GPU."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -54,5 +76,4 @@ def installed_cards() -> tuple[str, ...]:
         listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return ()
-    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-    return tuple(str(number) for number in range(len(lines)))
+    return tuple(line for line in listed.stdout.splitlines() if line.startswith("GPU "))

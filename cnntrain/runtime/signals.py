@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: the first ends training where its state can be saved, a second one ends the process at once."""
+"""SIGINT, SIGTERM and SIGUSR1: the first ends training where its state can be saved, a second one ends the process.
+
+SLURM's --signal=USR1@120 sends the last one two minutes before a job's time is over.
+"""
 
 import contextlib
 import os
@@ -11,7 +14,7 @@ from types import FrameType
 from cnntrain.errors import Stopped
 from cnntrain.runtime import ranks
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 TOGETHER_SECONDS = 0.2  # some managers send a signal in two ways at once: that counts as one request
 NOTE = b"\nstopping as soon as the state can be saved; a second signal ends at once\n"
 

@@ -70,7 +70,7 @@ class TrainingLoop:
 
     A step is a function of one batch, and `run_steps` repeats it. With several ranks, each computes the gradient of its
     rows, and all apply the sum. `frozen` layers run on the images first, and never change. `batchnorm_sync`:
-    BatchNormalization takes its statistics from the rows of all ranks.
+    BatchNormalization takes its statistics from the rows of all ranks. `compiled`: XLA compiles a step.
     """
 
     def __init__(
@@ -81,10 +81,12 @@ class TrainingLoop:
         *,
         frozen: keras.Model | None = None,
         batchnorm_sync: bool = True,
+        compiled: bool = False,
     ):
         self.model = model
         self.frozen = frozen
         self.batchnorm_sync = batchnorm_sync
+        self.one_step = tf.function(self.step, jit_compile=True) if compiled else self.step
         self.optimizer = optimizer
         self.objective = objective
         self.sums = Sums(objective.box_head)
@@ -107,7 +109,7 @@ class TrainingLoop:
         waited = tf.constant(0.0, tf.float64)
         for _ in tf.range(steps):
             batch, seconds = next_timed(iterator)
-            totals += self.step(*batch)
+            totals += self.one_step(*batch)
             waited += seconds
         return totals, waited
 

@@ -65,6 +65,7 @@ class PhaseTrainer:
         feature_cache: FeatureCache,
         seed: int,
         batchnorm_sync: bool,
+        compiled: bool,
         on_collapse: Literal["stop", "warn", "back"],
         deadline: Deadline,
         progress: Progress,
@@ -111,6 +112,7 @@ class PhaseTrainer:
             objective,
             frozen=self.frozen_in_training,
             batchnorm_sync=batchnorm_sync,
+            compiled=compiled,
         )
         self.evaluation = EvaluationLoop(
             divided.trained, frozen=self.frozen_in_validation, box_head=objective.box_head

@@ -29,6 +29,8 @@ def prepare(
     experiment.data.check()
     experiment.model.check_files()
     backend.load()
+    if experiment.precision == "auto":
+        experiment = dataclasses.replace(experiment, precision=backend.fastest_precision())
     labeled = experiment.data.load(empty_classes=empty_classes)
     backend.start_run(seed=experiment.seed, precision=experiment.precision)
     experiment, network_input = fit_to_data(experiment, labeled)

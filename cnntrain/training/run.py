@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from cnntrain.evaluation.evaluate import predict_split
 from cnntrain.evaluation.predictions import Predictions, SplitPredictions
 from cnntrain.experiment import Experiment
 from cnntrain.report import plots
-from cnntrain.runtime import ranks
+from cnntrain.runtime import backend, cluster, ranks
 from cnntrain.runtime.run_dir import RunDir
 from cnntrain.runtime.signals import StopRequests
 from cnntrain.runtime.terminal import Terminal, duration
@@ -85,6 +86,8 @@ def run(
             for line in reasons:
                 terminal.line(line)
             terminal.header(header(experiment, labeled, network_input, model, trainer, run_dir))
+            for text in cluster.warnings(os.environ):
+                terminal.warning(text)
             report_ignored(experiment, labeled, run_dir=run_dir, terminal=terminal)
             if resumed:
                 if ranks.is_first():
@@ -214,6 +217,7 @@ def build_trainer(
         on_nan=experiment.on_nan,
         rollback=experiment.rollback,
         batchnorm_sync=experiment.batchnorm_sync,
+        compiled=backend.compiles(experiment.compile),
         on_collapse=experiment.on_collapse,
         deadline=deadline,
         seed=experiment.seed,

@@ -48,6 +48,7 @@ class Trainer:
         on_nan: Literal["stop", "rollback"],
         rollback: Rollback,
         batchnorm_sync: bool,
+        compiled: bool,
         on_collapse: Literal["stop", "warn", "back"],
         deadline: Deadline,
         seed: int,
@@ -70,6 +71,7 @@ class Trainer:
         self.on_nan = on_nan
         self.rollback = rollback
         self.batchnorm_sync = batchnorm_sync
+        self.compiled = compiled
         self.on_collapse = on_collapse
         self.deadline = deadline
         self.seed = seed
@@ -155,6 +157,7 @@ class Trainer:
             feature_cache=self.feature_cache,
             seed=self.seed,
             batchnorm_sync=self.batchnorm_sync,
+            compiled=self.compiled,
             on_collapse=self.on_collapse,
             deadline=self.deadline,
             progress=self.progress,

@@ -315,3 +315,14 @@ def test_a_run_ends_in_time_with_everything_written_and_goes_on_when_given_more(
     code, said = cnntrain("resume", run, "limits.minutes=null")
     assert code == 0, said
     assert len(history_of(run)) == 3
+
+
+def test_a_compiled_run_in_the_precision_of_the_device_records_what_it_chose(cnntrain, tmp_path, monkeypatch):
+    monkeypatch.setattr("cnntrain.runtime.backend.processor_flags", lambda: {"avx512_bf16"})
+    runs = [tmp_path / "compiled", tmp_path / "plain"]
+    for run, words in zip(runs, (["compile=xla", "precision=auto"], ["precision=mixed_bfloat16"]), strict=True):
+        code, said = cnntrain(*QUICK, *words, f"hydra.run.dir={run}")
+        assert code == 0, said
+    assert yaml.safe_load((runs[0] / "config.yaml").read_text())["precision"] == "mixed_bfloat16"
+    losses = [float(history_of(run)[-1]["loss"]) for run in runs]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
