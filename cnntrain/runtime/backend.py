@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from cnntrain.errors import ConfigError
-from cnntrain.runtime import gpu_probe, ranks
+from cnntrain.runtime import gpu_probe, ranks, signals
 from cnntrain.runtime.machine import processor_flags, usable_cores
 
 
@@ -27,6 +27,8 @@ def load() -> None:
         for card in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(card, True)  # or TensorFlow takes all of it at once
         tf.config.list_logical_devices()  # initializes the devices, which also writes logs
+    if ranks.world() > 1:
+        signals.take_back()
     tf.get_logger().setLevel("ERROR")
 
 

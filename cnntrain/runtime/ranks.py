@@ -8,6 +8,7 @@ exchanges nothing.
 
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -239,7 +240,10 @@ def lost(error: Exception) -> TrainingError | None:
     gone = (errors.UnavailableError, errors.AbortedError, errors.DeadlineExceededError, errors.CancelledError)
     if world() == 1 or not isinstance(error, (*gone, errors.InternalError)):
         return None
+    others = sorted({int(number) for number in re.findall(r"task:(\d+)", str(error))} - {rank()})
+    who = f"rank {', '.join(map(str, others))}" if others else "another rank"
+    reason = next((line for line in str(error).splitlines() if "Collective" in line), str(error).splitlines()[0])
     return TrainingError(
-        f"rank {rank()} of {world()} ends, because another rank has gone or hangs: {str(error).splitlines()[0]}\n"
+        f"rank {rank()} of {world()} ends, because {who} has gone: {reason}\n"
         "The first rank that failed says why, in its own output"
     )

@@ -80,6 +80,13 @@ class StopRequests:
         os.write(2, NOTE)
 
 
+def take_back() -> None:
+    """Installs Python's handlers again: TensorFlow replaces that of SIGTERM when processes train together."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.getsignal(number))
+
+
 def end_at_second(reading: int) -> None:
     """Reads signal numbers, and ends the process at the second one that is ours."""
     first: float | None = None
