@@ -10,7 +10,7 @@ from cnntrain.errors import ConfigError, DataError
 from cnntrain.experiment import Experiment, parse
 from cnntrain.inspection import auto
 from cnntrain.models.keras_weights import weights_file
-from cnntrain.runtime import backend
+from cnntrain.runtime import backend, ranks
 
 
 class Decision(NamedTuple):
@@ -36,7 +36,7 @@ def decide(request: Request, overrides: list[str], experiments: list[Experiment]
     facts = auto.Facts.of(first.data.load())
     minutes = first.limits.minutes or auto.MINUTES
     own_schedule = any(key_of(text) == "schedule" for text in overrides)
-    slowness, seconds = auto.slowness(), 0.0
+    slowness, seconds = ranks.agreed_number(auto.slowness()), 0.0
     unreachable: list[auto.Candidate] = []
     for candidate in auto.candidates(facts):
         if own_schedule and candidate.schedule:
@@ -45,7 +45,7 @@ def decide(request: Request, overrides: list[str], experiments: list[Experiment]
         seconds = auto.expected_seconds(candidate, composed(request, words), facts, slowness=slowness)
         if seconds > 60 * minutes:
             continue
-        if auto.reachable(candidate):
+        if ranks.agreed_number(auto.reachable(candidate)):
             return Decision(
                 words,
                 composition.check(request, words, [], parse=parse),

@@ -333,6 +333,8 @@ class PhaseTrainer:
     def out_of_time(self) -> bool:
         """Whether training has to end, to leave time for the validation and the test."""
         progress = self.progress
+        if self.deadline.minutes is None:
+            return False
         seconds = progress.seconds / self.images_done() / 3  # a training step costs about three forward passes
         if self.kept and self.kept.images_per_second:
             seconds += 1 / self.kept.images_per_second
