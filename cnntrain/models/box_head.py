@@ -11,6 +11,8 @@ import tensorflow as tf
 from keras import ops
 from keras.utils import bounding_boxes
 
+from cnntrain.runtime import ranks
+
 if TYPE_CHECKING:
     from cnntrain.models.base import Architecture
 
@@ -53,6 +55,12 @@ class BoxHead:
         if self.loss == "mse":
             return keras.losses.mean_squared_error(wanted, outputs)
         return keras.losses.huber(wanted, outputs, delta=HUBER_DELTA)
+
+    def mean_error(self, outputs: tf.Tensor, boxes: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """The mean loss over the examples that have a box (weights (batch,), 1 or 0), of all ranks: what this one adds
+        to it. 0 if none has."""
+        (count,) = ranks.total([tf.reduce_sum(weights)])
+        return tf.math.divide_no_nan(tf.reduce_sum(self.errors(outputs, boxes) * weights), count)
 
 
 def box_head(architecture: "Architecture", *, loss: str) -> BoxHead | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cnntrain.errors import ConfigError
 
 Environment = Mapping[str, str]
-FIRST_PORT, PORTS = 15_000, 20_000  # from which a job's number picks one
+FIRST_PORT, PORTS = 15_000, 17_000  # from which a job's number picks one, below those that systems give away
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Member:
 
 def member(environ: Environment) -> Member | None:
     """This process's place; None if it is alone. Raises ConfigError for values that make no sense."""
-    for read in (from_launcher, from_tf_config, from_slurm, from_torch_elastic, from_jax, from_open_mpi):
+    # mpirun within a SLURM job starts its processes by srun, which leaves variables behind
+    for read in (from_launcher, from_tf_config, from_open_mpi, from_slurm, from_torch_elastic, from_jax):
         found = read(environ)
         if found is not None:
             return found if found.world > 1 else None
@@ -71,17 +72,17 @@ def from_launcher(environ: Environment) -> Member | None:
 
 
 def from_tf_config(environ: Environment) -> Member | None:
-    """TF_CONFIG, with or without a chief, who is rank 0."""
+    """TF_CONFIG, with or without a chief (formerly master), who is rank 0."""
     if not environ.get("TF_CONFIG"):
         return None
     try:
         config = json.loads(environ["TF_CONFIG"])
         cluster, task = config.get("cluster") or {}, config.get("task") or {}
-        addresses = {kind: list(cluster.get(kind, ())) for kind in ("chief", "worker")}
+        addresses = {kind: list(cluster.get(kind, ())) for kind in ("chief", "master", "worker")}
         kind, index = task.get("type", "worker"), int(task.get("index", 0))
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"TF_CONFIG: expected JSON with cluster and task; it can't be read: {error}") from error
-    everyone = (*addresses["chief"], *addresses["worker"])
+    everyone = tuple(itertools.chain(*addresses.values()))
     if not everyone:
         return None
     if kind not in addresses:
@@ -89,7 +90,7 @@ def from_tf_config(environ: Environment) -> Member | None:
     if not 0 <= index < len(addresses[kind]):
         received = f"{index} of {len(addresses[kind])}"
         raise ConfigError(f"TF_CONFIG: task.index: expected the place of a {kind} in cluster; received {received}")
-    rank = index + (len(addresses["chief"]) if kind == "worker" else 0)
+    rank = index + (len(everyone) - len(addresses["worker"]) if kind == "worker" else 0)
     mine = [each for each, address in enumerate(everyone) if host_of(address) == host_of(everyone[rank])]
     return Member(rank, len(everyone), mine.index(rank), len(mine), tuple(everyone), None, "TF_CONFIG")
 

@@ -61,7 +61,8 @@ def recalibrate(
 
     count = 0
     try:
-        for images, _, _, *share in batches:
+        for images, *others in batches:
+            share = others[2:]  # after targets and weights
             size = int(share[1]) if share else len(images)
             count += size
             for (mean, square), (of_mean, of_variance) in zip(moments, statistics(images, *share), strict=True):

@@ -36,17 +36,15 @@ class Objective:
         outputs: Mapping[str, tf.Tensor],
         targets: Mapping[str, tf.Tensor],
         weights: Mapping[str, tf.Tensor],
-        part: Part,
+        part: Part | None = None,
     ) -> tf.Tensor:
-        """A float32 scalar: what this rank's rows add to the mean over the batch; for boxes, to that over the images
-        that have a box."""
+        """A float32 scalar: what this rank's part of a batch (null: all of it) adds to the mean over the batch; for
+        boxes, to that over the images that have a box."""
+        part = part or Part.of_batch(targets["class"], ())
         losses = []
         for name, weight in self.loss_weights.items():
             if name == "box" and self.box_head is not None:
-                there = weights["box"] * part.counts
-                (boxes,) = ranks.total([tf.reduce_sum(there)])
-                errors = self.box_head.errors(outputs["box"], targets["box"])
-                loss = tf.math.divide_no_nan(tf.reduce_sum(errors * there), boxes)
+                loss = self.box_head.mean_error(outputs["box"], targets["box"], weights["box"] * part.counts)
             else:
                 errors = keras.losses.categorical_crossentropy(
                     targets["class"], outputs[name], label_smoothing=self.label_smoothing

@@ -30,11 +30,21 @@ FOUND = {
     "Vertex's chief": (
         tf_config("chief", 0, chief=["c:9"], worker=["a:1"], evaluator=["e:1"]), (0, 2, 0, 1), ("c:9", "a:1"), None
     ),
+    "TFJob with the former name": (
+        tf_config("worker", 0, master=["m:9"], worker=["a:1"]), (1, 2, 0, 1), ("m:9", "a:1"), None
+    ),
+    "mpirun in a SLURM job": (
+        {
+            **SRUN, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2",
+            "OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "OMPI_MCA_ess_base_jobid": "7",
+        },
+        (1, 2, 1, 2), None, "127.0.0.1:15007",
+    ),
     "srun, first node": (
-        {**SRUN, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}, (0, 5, 0, 2), None, "gpu01:15123"
+        {**SRUN, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}, (0, 5, 0, 2), None, "gpu01:21123"
     ),
     "srun, last node": (
-        {**SRUN, "SLURM_PROCID": "4", "SLURM_LOCALID": "0", "SLURM_NODEID": "2"}, (4, 5, 0, 1), None, "gpu01:15123"
+        {**SRUN, "SLURM_PROCID": "4", "SLURM_LOCALID": "0", "SLURM_NODEID": "2"}, (4, 5, 0, 1), None, "gpu01:21123"
     ),
     "Kubeflow's Trainer for PyTorch": (
         {
