@@ -49,7 +49,9 @@ class Objective:
                 errors = keras.losses.categorical_crossentropy(
                     targets["class"], outputs[name], label_smoothing=self.label_smoothing
                 )
-                loss = part.mean(errors * weights["class"] if "class" in weights else errors)
+                if "class" in weights:
+                    errors *= tf.cast(weights["class"], errors.dtype)
+                loss = part.mean(errors)
             losses.append(weight * loss)
         penalties = [tf.cast(penalty, tf.float32) / ranks.world() for penalty in model.losses]
         return tf.add_n([*losses, *penalties])
