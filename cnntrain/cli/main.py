@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cnntrain import __version__
 from cnntrain.cli import launch, parallel_jobs, run_verbs
 from cnntrain.errors import CnntrainError, ConfigError, Stopped
+from cnntrain.runtime import ranks
 from cnntrain.runtime.signals import StopRequests
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def train(words: list[str]) -> int:
         experiment.tracker.check()
     command = shlex.join(["cnntrain", *given])
     if flags.jobs > 1:
+        print(*reasons, sep="\n", end="\n" if reasons else "")
         return run_at_once(request, overrides, experiments, flags, command=command)
     if (code := launch.needed(experiments, given)) is not None:
         return code
@@ -109,6 +111,8 @@ def train(words: list[str]) -> int:
                 parse(values), claim, command=command, requests=requests, job_number=place.number, reasons=reasons
             )
         except CnntrainError as error:
+            if ranks.world() > 1:
+                raise  # the others may be in the middle of this job
             exit_codes.append(explain(error))
             return None
 
