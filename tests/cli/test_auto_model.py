@@ -48,6 +48,7 @@ def test_many_small_images_are_learned_from_scratch_and_few_by_transfer():
     assert names(replace(DIGITS, train=100))[0] == "MobileNetV2, fine-tuned"
 
 
+@pytest.mark.slow
 def test_it_takes_what_can_be_reached_says_why_and_is_then_an_ordinary_configuration(
     cnntrain, tmp_path, weights_there
 ):

@@ -22,15 +22,42 @@ def alone():
         return rank_program.all_results()
 
 
-def together(path, world):
+def by_launcher(rank, world, port):
+    """What our launcher sets."""
+    place = {"RANK": rank, "WORLD": world, "LOCAL_RANK": rank, "LOCAL_WORLD": world}
+    return {f"CNNTRAIN_{name}": value for name, value in place.items()} | {"CNNTRAIN_RENDEZVOUS": f"127.0.0.1:{port}"}
+
+
+def by_srun(rank, world, port):
+    """What SLURM sets for the tasks of a step on one node."""
+    step = {"STEP_ID": 0, "NTASKS": world, "STEP_NUM_TASKS": world, "STEP_TASKS_PER_NODE": world, "NODEID": 0}
+    del port  # it follows from the job's number
+    place = {"JOB_ID": os.getpid(), "STEP_NODELIST": "localhost", "PROCID": rank, "LOCALID": rank, **step}
+    return {f"SLURM_{name}": value for name, value in place.items()}
+
+
+def by_kubernetes(rank, world, port):
+    """What Kubeflow's Trainer sets on each node."""
+    place = {"NNODES": world, "NPROC_PER_NODE": "auto", "NODE_RANK": rank, "MASTER_ADDR": "localhost"}
+    return {f"PET_{name}": value for name, value in place.items()} | {"PET_MASTER_PORT": port}
+
+
+def together(path, world, environment=by_launcher):
     """The results of several processes."""
-    rendezvous, processes = f"127.0.0.1:{free_port()}", []
+    port, processes = free_port(), []
     for rank in range(world):
-        place = {"RANK": rank, "WORLD": world, "LOCAL_RANK": rank, "LOCAL_WORLD": world, "RENDEZVOUS": rendezvous}
-        own = {f"CNNTRAIN_{name}": str(value) for name, value in place.items()}
+        own = {name: str(value) for name, value in environment(rank, world, port).items()}
         processes.append(subprocess.Popen([*PROGRAM, path], env={**os.environ, **own}))
     assert [process.wait(timeout=240) for process in processes] == [0] * world
     return dict(np.load(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [by_srun, by_kubernetes])
+def test_ranks_need_no_launcher_on_clusters(alone, tmp_path, environment):
+    found = together(tmp_path / "results.npz", 2, environment)
+    assert found.keys() == alone.keys()
+    np.testing.assert_allclose(found["mixed/totals"], alone["mixed/totals"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])

@@ -317,6 +317,7 @@ def test_a_run_ends_in_time_with_everything_written_and_goes_on_when_given_more(
     assert len(history_of(run)) == 3
 
 
+@pytest.mark.slow
 def test_a_compiled_run_in_the_precision_of_the_device_records_what_it_chose(cnntrain, tmp_path, monkeypatch):
     monkeypatch.setattr("cnntrain.runtime.backend.processor_flags", lambda: {"avx512_bf16"})
     runs = [tmp_path / "compiled", tmp_path / "plain"]
